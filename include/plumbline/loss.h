@@ -1,0 +1,46 @@
+// Losses over the rows of all ranks, with gradients by hand: they are not autograd nodes, so that
+// collectives and tower backward passes can overlap. loss/table.cpp lists them by name.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string_view>
+
+#include "plumbline/communicator.h"
+
+namespace plumbline {
+
+/// This rank's rows. B = global batch = sum of b over ranks; b may differ between ranks.
+struct LossInput {
+  at::Tensor image_BD;     ///< [b, D] unit rows, float32 or float64, detached
+  at::Tensor text_BD;      ///< [b, D]
+  at::Tensor logit_scale;  ///< scalar, natural logarithm t; the loss uses min(exp(t), max_logit_scale)
+  at::Tensor logit_bias;   ///< scalar, or undefined
+  double max_logit_scale = 100.0;
+};
+
+/// Gradients of the global mean loss. Tower gradients are for this rank's rows and complete; those
+/// of scale and bias are this rank's part: parameter gradients are SUMMED over ranks.
+struct LossOutput {
+  at::Tensor loss;         ///< scalar float64 or float32: the global mean, the same on every rank
+  at::Tensor d_image_BD;
+  at::Tensor d_text_BD;
+  at::Tensor d_logit_scale;  ///< with respect to t, shape []
+  at::Tensor d_logit_bias;   ///< undefined without bias
+};
+
+/// Collective: all ranks call it in the same order. Throws Error when D differs between ranks.
+using LossFunction = LossOutput (*)(const LossInput& input, Communicator& ranks);
+
+/// Symmetric InfoNCE (Radford et al. 2021, arXiv:2103.00020, Fig. 3) by the row-block algorithm:
+/// rows of this rank's images against the texts of all ranks. Cost 8 b B D FLOP, logits never
+/// stored whole. Off-diagonal sums with a fixed exponent reference, so nothing cancels.
+[[nodiscard]] LossOutput clip_loss(const LossInput& input, Communicator& ranks);
+
+/// Sigmoid loss (Zhai et al. 2023, arXiv:2303.15343): (1/B) sum softplus(-y (s x + beta)).
+[[nodiscard]] LossOutput siglip_loss(const LossInput& input, Communicator& ranks);
+
+/// `loss.kind` to function; throws UsageError listing the known names.
+[[nodiscard]] LossFunction find_loss(std::string_view kind);
+
+}  // namespace plumbline
