@@ -11,11 +11,11 @@ namespace plumbline {
 /// Exit codes of the program, the same for every command.
 enum class ExitCode : int {
   done = 0,
-  failed = 1,       ///< a check found problems, or a command failed on its way
-  usage = 2,        ///< wrong usage or configuration: nothing was started, nothing written
-  bad_data = 65,    ///< bad data or checkpoint
-  internal = 70,    ///< internal error, or a run given up
-  resumable = 75,   ///< stopped early: the same command goes on
+  failed = 1,      ///< a check found problems, or a command failed on its way
+  usage = 2,       ///< wrong usage or configuration: nothing was started, nothing written
+  bad_data = 65,   ///< bad data or checkpoint
+  internal = 70,   ///< internal error, or a run given up
+  resumable = 75,  ///< stopped early: the same command goes on
 };
 
 /// Joins its arguments as operator<< prints them: str("shard ", path, " at byte ", n).

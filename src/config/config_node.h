@@ -1,5 +1,5 @@
-// Strict reading of YAML and JSON files: every key has a place (file:line), is read at most with one
-// type, and a key that nobody read is an error with a suggestion. The only user of yaml-cpp.
+// Strict reading of YAML and JSON files: every key has a place (file:line), is read at most with
+// one type, and a key that nobody read is an error with a suggestion. The only user of yaml-cpp.
 #pragma once
 
 #include <cstdint>

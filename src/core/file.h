@@ -12,8 +12,8 @@ namespace plumbline {
 /// Throws DataError naming the path and the system's reason.
 [[nodiscard]] std::string read_file(const std::string& path);
 
-/// Writes PATH.tmp, fsyncs it, renames it to PATH and fsyncs the folder: readers see the old file or
-/// the new one, never half. Throws Error naming the path and the system's reason; PATH.tmp is
+/// Writes PATH.tmp, fsyncs it, renames it to PATH and fsyncs the folder: readers see the old file
+/// or the new one, never half. Throws Error naming the path and the system's reason; PATH.tmp is
 /// removed then.
 void write_file_atomically(const std::string& path, std::string_view content);
 

@@ -12,9 +12,7 @@ TEST(Philox, PublishedZeroVector) {
   EXPECT_EQ(philox(0, {0, 0, 0, 0}), expected);
 }
 
-TEST(Philox, DeriveCheckValue) {
-  EXPECT_EQ(derive(42, Purpose::vshard, 1), 0x1d91b19b85a8df3cULL);
-}
+TEST(Philox, DeriveCheckValue) { EXPECT_EQ(derive(42, Purpose::vshard, 1), 0x1d91b19b85a8df3cULL); }
 
 TEST(Permute, CheckValues) {
   const std::uint64_t key = derive(42, Purpose::vshard, 1);
