@@ -28,7 +28,7 @@ Feistel make_feistel(std::uint64_t key, std::uint64_t n) {
   Feistel f{};
   std::copy(a.begin(), a.end(), f.keys.begin());
   std::copy(b.begin(), b.end(), f.keys.begin() + 4);
-  const int bits = n <= 1 ? 0 : std::bit_width(n - 1);
+  const int bits = n <= 1 ? 0 : static_cast<int>(std::bit_width(n - 1));
   f.half_bits = (std::max(8, bits) + 1) / 2;
   f.mask = (std::uint64_t{1} << f.half_bits) - 1;
   return f;

@@ -43,9 +43,11 @@ using Words = std::array<std::uint32_t, 4>;
 [[nodiscard]] std::uint64_t permute_inverse(std::uint64_t key, std::uint64_t n,
                                             std::uint64_t element);
 
+__extension__ using Wide = unsigned __int128;
+
 /// 64 random bits to an integer in [0, n).
 [[nodiscard]] inline std::uint64_t scale_to(std::uint64_t bits, std::uint64_t n) {
-  return static_cast<std::uint64_t>((static_cast<unsigned __int128>(bits) * n) >> 64);
+  return static_cast<std::uint64_t>((static_cast<Wide>(bits) * n) >> 64);
 }
 /// 64 random bits to a double in [0, 1).
 [[nodiscard]] inline double unit_double(std::uint64_t bits) {

@@ -78,6 +78,8 @@ void Log::progress(const std::string& line) const {
   }
 }
 
+bool Log::is_terminal() const { return state_->terminal && state_->tty; }
+
 std::string format_duration(double seconds) {
   const auto total = static_cast<long>(std::lround(seconds < 0 ? 0 : seconds));
   char text[32];

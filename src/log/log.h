@@ -21,6 +21,8 @@ class Log {
   /// Terminal only, without time stamp: on a TTY replaces the previous progress line, else (plain
   /// lines) prints `line`. Pass "" to clear it.
   void progress(const std::string& line) const;
+  /// Whether progress lines replace each other.
+  [[nodiscard]] bool is_terminal() const;
 
  private:
   struct State;

@@ -1,0 +1,75 @@
+// argv -> one command -> one exit code. The only place where errors become messages.
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+#include <memory>
+
+#include "cmd/command.h"
+#include "train/agree.h"
+
+namespace plumbline {
+namespace {
+
+/// The rank of this process as the launcher announced it, for messages before any communicator.
+int announced_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+    if (const char* value = std::getenv(name)) return std::atoi(value);
+  }
+  return 0;
+}
+
+void print_error(const char* what) {
+  const bool colour = ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
+  std::fprintf(stderr, "%serror:%s %s\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "", what);
+}
+
+/// An error that the ranks did not agree on: the others may wait in a collective, so the whole job
+/// ends with this code instead of hanging.
+[[noreturn]] void end_job(const CommandContext& context, ExitCode code) {
+  std::fflush(nullptr);
+  if (context.mpi.launched()) make_host_communicator(context.mpi)->abort(static_cast<int>(code));
+  std::_Exit(static_cast<int>(code));
+}
+
+int run_action(CommandContext& context) {
+  try {
+    return static_cast<int>(context.action());
+  } catch (const AgreedError& e) {
+    if (announced_rank() == 0) print_error(e.what());
+    return static_cast<int>(e.code());
+  } catch (const Error& e) {
+    print_error(e.what());
+    if (context.mpi.launched()) end_job(context, e.code());
+    return static_cast<int>(e.code());
+  } catch (const std::exception& e) {
+    print_error(str("internal: ", e.what()).c_str());
+    if (context.mpi.launched()) end_job(context, ExitCode::internal);
+    return static_cast<int>(ExitCode::internal);
+  }
+}
+
+int run(int argc, char** argv) {
+  const MpiSession mpi;
+  CommandContext context{mpi, std::vector<std::string>(argv, argv + argc)};
+  CLI::App app("plumbline: train CLIP models and measure how robust they are", "plumbline");
+  app.set_version_flag("--version", version_report());
+  app.require_subcommand(1);
+  for (const auto add : {add_train, add_evaluate, add_report, add_embed, add_export, add_tokenize,
+                         add_preprocess, add_data, add_bench, add_checkpoint, add_doctor}) {
+    add(app, context);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    if (announced_rank() == 0) app.exit(e);
+    return static_cast<int>(ExitCode::usage);
+  }
+  return run_action(context);
+}
+
+}  // namespace
+}  // namespace plumbline
+
+int main(int argc, char** argv) { return plumbline::run(argc, argv); }

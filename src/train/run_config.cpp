@@ -1,0 +1,227 @@
+#include "train/run_config.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "plumbline/error.h"
+#include "plumbline/loss.h"
+
+namespace plumbline {
+namespace {
+
+constexpr double kMany = 1e15;
+
+void describe(OptionVisitor& v, RunOptions& run) {
+  v.text("name", run.name, "");
+  v.text("dir", run.dir, "the run folder");
+  v.value("seed", run.seed, "every random choice derives from it");
+  v.value("deterministic", run.deterministic, "bitwise repeatable also on GPUs, slower");
+}
+
+void describe(OptionVisitor& v, ModelSection& model) {
+  v.text("name", model.name, "a file of configs/model without its suffix, or a path");
+  v.json("config", model.config, "the model's configuration inline, instead of name");
+  v.path("init", model.init, "checkpoint folder or .safetensors to start from");
+  v.value("lock_image", model.lock_image, "the image tower is not trained");
+  v.value("lock_text", model.lock_text, "the text tower is not trained");
+  v.value("patch_dropout", model.patch_dropout, {-1, 0.999}, "-1 = as the model file says");
+  v.choice("pack_text", model.pack_text, {"auto", "off"}, "exact FLOP cut; auto = where available");
+  v.choice("prune_last_block", model.prune_last_block, {"auto", "off"}, "likewise");
+}
+
+void describe(OptionVisitor& v, TokenizerOptions& t) {
+  v.choice("kind", t.kind, {"clip", "sentencepiece", "wordpiece"}, "");
+  v.value("context_length", t.context_length, {3, 4096}, "ids a caption");
+  v.path("path", t.path, "vocabulary; null = the installed CLIP one");
+  v.choice("clean", t.clean, {"", "lower", "whitespace", "canonicalize"}, "empty = the kind's own");
+  v.choice("reduction", t.reduction, {"", "simple", "random", "shuffle"}, "of long captions");
+  v.choice("special_text", t.special_text, {"literal", "openclip"},
+           "what `<end_of_text>` in a caption is");
+  v.value("bos_id", t.bos_id, {-1, kMany / 1e6}, "sentencepiece; -1 = none");
+  v.value("eos_id", t.eos_id, {-1, kMany / 1e6}, "sentencepiece");
+  v.value("pad_id", t.pad_id, {-1, kMany / 1e6}, "sentencepiece");
+  v.value("unk_id", t.unk_id, {-1, kMany / 1e6}, "sentencepiece; -1 = the model's");
+  v.value("id_offset", t.id_offset, {0, kMany / 1e6}, "sentencepiece");
+}
+
+void describe(OptionVisitor& v, LossOptions& loss) {
+  v.text("kind", loss.kind, "clip | siglip");
+  v.value("max_logit_scale", loss.max_logit_scale, {1, 200}, "the scale is clamped to it");
+}
+
+void describe(OptionVisitor& v, TrainOptions& train) {
+  v.value("global_batch", train.global_batch, {1, 1 << 24}, "pairs an optimizer step, all ranks");
+  v.value("micro_batch", train.micro_batch, {0, 1 << 24},
+          "pairs a rank runs at once; 0 = global_batch / world; smaller = GradCache accumulation");
+  v.value("samples", train.samples, {0, kMany}, "exactly one of samples, steps, epochs");
+  v.value("steps", train.steps, {0, kMany}, "");
+  v.value("epochs", train.epochs, {0, kMany}, "");
+  v.choice("precision", train.precision, {"fp32", "bf16"}, "bf16 compute keeps fp32 weights");
+  v.choice("device", train.device, {"auto", "cpu", "cuda"}, "auto = a GPU when there is one");
+  v.value("threads", train.threads, {0, 1024}, "CPU compute threads a rank; 0 = auto");
+  const int given =
+      (train.samples > 0 ? 1 : 0) + (train.steps > 0 ? 1 : 0) + (train.epochs > 0 ? 1 : 0);
+  v.check(given == 1, "samples", "exactly one of samples, steps and epochs must be given");
+}
+
+void describe(OptionVisitor& v, OptimizerOptions& optimizer) {
+  v.choice("kind", optimizer.kind, {"adamw"}, "");
+  v.value("lr", optimizer.lr, {0, 1e3}, "peak learning rate");
+  std::array<double, 2> betas = {optimizer.beta1, optimizer.beta2};
+  v.value("betas", betas, "");
+  optimizer.beta1 = betas[0];
+  optimizer.beta2 = betas[1];
+  v.check(betas[0] >= 0 && betas[0] < 1 && betas[1] >= 0 && betas[1] < 1, "betas",
+          "must lie in [0, 1)");
+  v.value("eps", optimizer.eps, {0, 1}, "");
+  v.value("weight_decay", optimizer.weight_decay, {0, 100}, "");
+  v.value("clip_norm", optimizer.clip_norm, "null = no clipping");
+  v.choice("decay_rule", optimizer.decay_rule, {"openclip3", "openclip4"},
+           "which parameters weight decay spares");
+}
+
+void describe(OptionVisitor& v, ScheduleOptions& schedule) {
+  v.choice("kind", schedule.kind, {"cosine", "constant", "constant_cooldown"}, "");
+  v.value("warmup_steps", schedule.warmup_steps, {0, kMany}, "linear");
+  v.value("min_lr", schedule.min_lr, {0, 1e3}, "end of the cosine");
+  v.value("cooldown_steps", schedule.cooldown_steps, {0, kMany}, "constant_cooldown");
+  v.value("cooldown_power", schedule.cooldown_power, {0, 100}, "constant_cooldown");
+  v.value("cooldown_end_lr", schedule.cooldown_end_lr, {0, 1e3}, "constant_cooldown");
+}
+
+void describe(OptionVisitor& v, CheckpointOptions& checkpoint) {
+  v.value("every_steps", checkpoint.every_steps, {0, kMany}, "0 = off");
+  v.value("every_minutes", checkpoint.every_minutes, {0, 1e6}, "0 = off");
+  v.value("keep_last", checkpoint.keep_last, {1, 1e6}, "");
+  v.value("keep_every_steps", checkpoint.keep_every_steps, {0, kMany}, "0 = off");
+  v.value("background", checkpoint.background, "write while training goes on");
+}
+
+void describe(OptionVisitor& v, EvaluateOptions& evaluate) {
+  v.value("every_steps", evaluate.every_steps, {0, kMany}, "0 = only at the end");
+  v.path("suite", evaluate.suite, "null = no evaluation");
+  v.value("batch", evaluate.batch, {1, 65536}, "images a forward pass");
+  v.value("at_end", evaluate.at_end, "evaluate after the last step");
+}
+
+/// The double with the fewest digits that reads back as this float: 0.48145466, not 0.481454670...
+double shortest_double(float x) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof text, x).ptr;
+  double value = 0;
+  std::from_chars(text, end, value);
+  return value;
+}
+
+void describe(OptionVisitor& v, PreprocessOptions& p) {
+  std::vector<double> mean, std;
+  for (const float x : p.mean) mean.push_back(shortest_double(x));
+  for (const float x : p.std) std.push_back(shortest_double(x));
+  const auto close = [](const std::vector<double>& list, std::array<float, 3>& out) {
+    for (std::size_t i = 0; i < 3; ++i) {
+      if (static_cast<float>(list[i]) != out[i]) out[i] = static_cast<float>(list[i]);
+    }
+  };
+  v.value("mean", mean, "of the channels, after division by 255");
+  v.value("std", std, "");
+  v.check(mean.size() == 3, "mean", "expected 3 numbers");
+  v.check(std.size() == 3, "std", "expected 3 numbers");
+  close(mean, p.mean);
+  close(std, p.std);
+  std::string filter = p.filter == Filter::bicubic ? "bicubic" : "bilinear";
+  v.choice("interpolation", filter, {"bicubic", "bilinear"}, "of evaluation");
+  p.filter = filter == "bicubic" ? Filter::bicubic : Filter::bilinear;
+  const std::vector<std::string> modes = {"shortest", "longest", "squash"};
+  std::string mode = modes[static_cast<std::size_t>(p.mode)];
+  v.choice("resize_mode", mode, modes, "of evaluation");
+  p.mode = mode == modes[0]   ? ResizeMode::shortest
+           : mode == modes[1] ? ResizeMode::longest
+                              : ResizeMode::squash;
+  v.value("fill", p.fill, {0, 255}, "padding of `longest`");
+}
+
+void describe(OptionVisitor& v, RunConfig& c) {
+  v.section("run", "", [&](OptionVisitor& s) { describe(s, c.run); });
+  v.section("model", "", [&](OptionVisitor& s) { describe(s, c.model); });
+  v.section("tokenizer", "", [&](OptionVisitor& s) { describe(s, c.tokenizer); });
+  v.section("preprocess", "", [&](OptionVisitor& s) { describe(s, c.preprocess); });
+  v.section("data", "", [&](OptionVisitor& s) { plumbline::describe(s, c.data); });
+  v.section("loss", "", [&](OptionVisitor& s) { describe(s, c.loss); });
+  v.section("train", "", [&](OptionVisitor& s) { describe(s, c.train); });
+  v.section("optimizer", "", [&](OptionVisitor& s) { describe(s, c.optimizer); });
+  v.section("schedule", "", [&](OptionVisitor& s) { describe(s, c.schedule); });
+  v.section("checkpoint", "", [&](OptionVisitor& s) { describe(s, c.checkpoint); });
+  v.section("evaluate", "", [&](OptionVisitor& s) { describe(s, c.evaluate); });
+  v.section("log", "", [&](OptionVisitor& s) {
+    s.value("every_steps", c.log.every_steps, {1, kMany}, "");
+    s.value("tensorboard", c.log.tensorboard, "");
+  });
+  v.section("watchdog", "", [&](OptionVisitor& s) {
+    s.value("timeout_s", c.watchdog_timeout_s, {1, 1e6}, "no progress for so long ends the run");
+  });
+}
+
+/// What only the sections together can show.
+void check_together(const RunConfig& c, const ConfigNode& root) {
+  if (c.tokenizer.context_length != c.resolved_model.text.context_length) {
+    root["tokenizer"]["context_length"].fail(
+        str("must equal the model's context_length ", c.resolved_model.text.context_length));
+  }
+  if (c.train.micro_batch > c.train.global_batch) {
+    root["train"]["micro_batch"].fail("must not exceed global_batch");
+  }
+  (void)find_loss(c.loss.kind);
+}
+
+/// A preprocess family that the run file does not override comes with the kind of loss and model.
+void apply_image_size(RunConfig& c) {
+  c.preprocess.height = c.resolved_model.vision.image_height;
+  c.preprocess.width = c.resolved_model.vision.image_width;
+  c.preprocess.order = c.data.resize_order;
+}
+
+}  // namespace
+
+RunConfig read_run(const std::string& path, const std::vector<std::string>& overrides) {
+  ConfigNode root = ConfigNode::read(path);
+  for (const std::string& assignment : overrides) root.set(assignment);
+  RunConfig config;
+  describe(*option_reader(root), config);
+  root.reject_unknown();
+  if (config.model.config.empty()) {
+    config.resolved_model = read_model(config.model.name);
+  } else {
+    config.resolved_model = parse_model(config.model.config, root["model"]["config"].where());
+  }
+  if (config.model.patch_dropout >= 0) {
+    config.resolved_model.vision.patch_dropout = config.model.patch_dropout;
+  }
+  if (!root["tokenizer"]["context_length"].present()) {
+    config.tokenizer.context_length = config.resolved_model.text.context_length;
+  }
+  apply_image_size(config);
+  check_together(config, root);
+  return config;
+}
+
+RunConfig parse_run(const std::string& yaml, const std::string& where) {
+  const ConfigNode root = ConfigNode::parse(yaml, where);
+  RunConfig config;
+  describe(*option_reader(root), config);
+  root.reject_unknown();
+  return config;
+}
+
+std::string to_yaml(const RunConfig& config) {
+  OptionWriter writer;
+  RunConfig copy = config;
+  describe(writer.visitor(), copy);
+  return writer.yaml();
+}
+
+std::string run_reference() {
+  RunConfig defaults;
+  return option_reference([&](OptionVisitor& v) { describe(v, defaults); });
+}
+
+}  // namespace plumbline

@@ -1,0 +1,84 @@
+#include "train/run_folder.h"
+
+#include <unistd.h>
+
+#include <ATen/Version.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "core/file.h"
+#include "plumbline/error.h"
+#include "plumbline/version.h"
+#include "train/agree.h"
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+
+namespace plumbline {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string host_name() {
+  char name[256] = {};
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+void make_folder(const std::string& path) {
+  std::error_code failed;
+  fs::create_directories(path, failed);
+  if (failed) throw Error(str("cannot create the run folder ", path, ": ", failed.message()));
+  if (::access(path.c_str(), W_OK) != 0)
+    throw Error(str("the run folder ", path, " is not writable"));
+}
+
+void write_environment(const std::string& path, Communicator& ranks, const std::string& hosts,
+                       const std::vector<std::string>& command_line) {
+  nlohmann::ordered_json environment = {{"plumbline", version_string()},
+                                        {"commit", version_commit()},
+                                        {"libtorch", TORCH_VERSION},
+                                        {"command", command_line},
+                                        {"hosts", nlohmann::json::parse(hosts)},
+                                        {"world", ranks.size()},
+                                        {"communicator", ranks.name()},
+                                        {"cuda_devices", torch::cuda::device_count()},
+                                        {"compute_threads", at::get_num_threads()},
+                                        {"time", unix_time()}};
+  write_file_atomically(path, environment.dump(2) + "\n");
+}
+
+}  // namespace
+
+std::string RunFolder::log(int rank) const {
+  char name[32];
+  std::snprintf(name, sizeof name, "/log/rank-%05d.log", rank);
+  return root + name;
+}
+
+std::string RunFolder::evaluation(std::int64_t step) const {
+  return root + "/evaluation/" + checkpoint_name(step);
+}
+
+RunFolder make_run_folder(const RunConfig& config, Communicator& ranks,
+                          const std::vector<std::string>& command_line) {
+  RunFolder folder{config.run.dir};
+  agree(ranks, [&] {
+    make_folder(folder.root);
+    for (const char* name : {"/log", "/checkpoints", "/evaluation"})
+      make_folder(folder.root + name);
+  });
+  std::string hosts = "[";
+  for (const std::string& host : ranks.all_gather_bytes(host_name())) {
+    hosts += (hosts.size() > 1 ? ",\"" : "\"") + host + "\"";
+  }
+  agree(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    write_file_atomically(folder.root + "/config.yaml", to_yaml(config));
+    write_environment(folder.root + "/environment.json", ranks, hosts + "]", command_line);
+  });
+  return folder;
+}
+
+}  // namespace plumbline

@@ -1,0 +1,26 @@
+// The run folder: created before the first step, so that an unwritable one stops the run at once.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "plumbline/communicator.h"
+#include "train/run_config.h"
+
+namespace plumbline {
+
+struct RunFolder {
+  std::string root;
+  [[nodiscard]] std::string checkpoints() const { return root + "/checkpoints"; }
+  [[nodiscard]] std::string log(int rank) const;
+  [[nodiscard]] std::string metrics() const { return root + "/metrics.jsonl"; }
+  [[nodiscard]] std::string events() const { return root + "/events.jsonl"; }
+  [[nodiscard]] std::string evaluation(std::int64_t step) const;
+};
+
+/// Creates the folders; rank 0 also writes config.yaml and environment.json. Throws Error naming
+/// the path and the system's reason.
+[[nodiscard]] RunFolder make_run_folder(const RunConfig& config, Communicator& ranks,
+                                        const std::vector<std::string>& command_line);
+
+}  // namespace plumbline

@@ -1,0 +1,182 @@
+#include "train/step.h"
+
+#include <ATen/autocast_mode.h>
+
+#include <cmath>
+
+#include "core/philox.h"
+#include "plumbline/error.h"
+
+namespace plumbline {
+namespace {
+
+/// bf16 compute with float32 weights for the towers; the loss sees float32 features.
+class Autocast {
+ public:
+  Autocast(bool enabled, at::Device device) : enabled_(enabled), type_(device.type()) {
+    if (!enabled_) return;
+    at::autocast::set_autocast_enabled(type_, true);
+    at::autocast::set_autocast_dtype(type_, at::kBFloat16);
+    at::autocast::increment_nesting();
+  }
+  ~Autocast() {
+    if (!enabled_) return;
+    if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(type_, false);
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  bool enabled_;
+  at::DeviceType type_;
+};
+
+bool is_image_tower(const std::string& name) { return name.starts_with("visual."); }
+bool is_scale(const std::string& name) { return name == "logit_scale" || name == "logit_bias"; }
+
+/// Freezes what is locked; a locked tower also keeps its batch statistics.
+NamedTensors trained_parameters(const ModelSection& options, ClipModel& model) {
+  NamedTensors trained;
+  for (const auto& [name, parameter] : model.named_parameters_in_order()) {
+    const bool locked =
+        !is_scale(name) && (is_image_tower(name) ? options.lock_image : options.lock_text);
+    parameter.set_requires_grad(!locked);
+    if (!locked) trained.emplace_back(name, parameter);
+  }
+  if (options.lock_image) {
+    for (const auto& [name, child] : model.named_modules("", false).pairs()) {
+      if (name.starts_with("visual")) child->eval();
+    }
+  }
+  return trained;
+}
+
+/// Batch-norm statistics must move once a step, in the pass that makes gradients.
+class KeepBuffers {
+ public:
+  explicit KeepBuffers(ClipModel& model) : buffers_(model.buffers()) {
+    for (const at::Tensor& buffer : buffers_) saved_.push_back(buffer.clone());
+  }
+  ~KeepBuffers() {
+    const at::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < buffers_.size(); ++i) buffers_[i].copy_(saved_[i]);
+  }
+  KeepBuffers(const KeepBuffers&) = delete;
+  KeepBuffers& operator=(const KeepBuffers&) = delete;
+
+ private:
+  std::vector<at::Tensor> buffers_, saved_;
+};
+
+}  // namespace
+
+TrainStep::TrainStep(const RunConfig& config, ClipModel& model, Ranks& ranks, at::Device device)
+    : config_(config),
+      model_(model),
+      ranks_(ranks),
+      device_(device),
+      loss_(find_loss(config.loss.kind)),
+      trained_(trained_parameters(config.model, model)),
+      reducer_(trained_, device.is_cuda() ? *ranks.device : *ranks.host),
+      optimizer_(config.optimizer, trained_),
+      uploader_(device, config.preprocess) {
+  if (trained_.empty()) throw UsageError("nothing to train: both towers are locked");
+}
+
+TrainStep::Features TrainStep::forward(const UploadedBatch& batch, std::int64_t first,
+                                       std::int64_t rows) {
+  // Drawing operations of the towers get the same bits whenever these rows are run again.
+  const std::uint64_t position = static_cast<std::uint64_t>(
+      batch.step * config_.train.global_batch + ranks_.rank() * batch.tokens_BL.size(0) + first);
+  torch::manual_seed(derive(config_.run.seed, Purpose::patch_dropout, position));
+  const Autocast autocast(config_.train.precision == "bf16", device_);
+  Features features;
+  features.text_BD = model_.encode_text(batch.tokens_BL.narrow(0, first, rows), true);
+  features.image_BD = model_.encode_image(uploader_.images(batch, first, rows), true);
+  return features;
+}
+
+LossOutput TrainStep::loss_of(const at::Tensor& image_BD, const at::Tensor& text_BD) {
+  LossInput input;
+  const auto precise = image_BD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  input.image_BD = image_BD.detach().to(precise).contiguous();
+  input.text_BD = text_BD.detach().to(precise).contiguous();
+  input.logit_scale = model_.logit_scale().detach();
+  if (model_.logit_bias().defined()) input.logit_bias = model_.logit_bias().detach();
+  input.max_logit_scale = config_.loss.max_logit_scale;
+  return loss_(input, device_.is_cuda() ? *ranks_.device : *ranks_.host);
+}
+
+void TrainStep::backward(const Features& features, const LossOutput& loss, std::int64_t first) {
+  // Images first: their buckets travel while the text tower still runs backward.
+  for (const auto& [feature, gradient] : {std::pair{features.image_BD, loss.d_image_BD},
+                                          std::pair{features.text_BD, loss.d_text_BD}}) {
+    if (!feature.requires_grad()) continue;
+    const at::Tensor rows = gradient.narrow(0, first, feature.size(0));
+    torch::autograd::backward({feature}, {rows.to(feature.scalar_type())});
+  }
+}
+
+LossOutput TrainStep::run_whole(const UploadedBatch& batch) {
+  const Features features = forward(batch, 0, batch.tokens_BL.size(0));
+  LossOutput loss = loss_of(features.image_BD, features.text_BD);
+  backward(features, loss, 0);
+  return loss;
+}
+
+LossOutput TrainStep::run_accumulated(const UploadedBatch& batch, std::int64_t rows) {
+  const std::int64_t all = batch.tokens_BL.size(0);
+  std::vector<at::Tensor> images, texts;
+  {
+    const at::NoGradGuard no_grad;
+    const KeepBuffers keep(model_);
+    for (std::int64_t first = 0; first < all; first += rows) {
+      const Features f = forward(batch, first, std::min(rows, all - first));
+      images.push_back(f.image_BD);
+      texts.push_back(f.text_BD);
+    }
+  }
+  LossOutput loss = loss_of(at::cat(images), at::cat(texts));
+  for (std::int64_t first = 0; first < all; first += rows) {
+    reducer_.set_sync(first + rows >= all);
+    backward(forward(batch, first, std::min(rows, all - first)), loss, first);
+  }
+  return loss;
+}
+
+void TrainStep::add_scale_gradients(const LossOutput& loss) {
+  const auto add = [&](at::Tensor& parameter, const at::Tensor& gradient) {
+    if (!parameter.defined() || !gradient.defined()) return;
+    parameter.mutable_grad().add_(gradient.to(parameter.scalar_type()).reshape_as(parameter));
+    reducer_.mark_ready(parameter);
+  };
+  const at::NoGradGuard no_grad;
+  add(model_.logit_scale(), loss.d_logit_scale);
+  add(model_.logit_bias(), loss.d_logit_bias);
+}
+
+StepResult TrainStep::run(const Batch& batch, double lr) {
+  const UploadedBatch uploaded = uploader_.upload(batch);
+  const std::int64_t micro = config_.train.micro_batch;
+  reducer_.zero();
+  const LossOutput loss =
+      micro > 0 && micro < batch.rows ? run_accumulated(uploaded, micro) : run_whole(uploaded);
+  add_scale_gradients(loss);
+  reducer_.finish();
+
+  StepResult result;
+  result.loss = loss.loss.item<double>();
+  result.grad_norm = reducer_.norm();
+  result.skipped = !std::isfinite(result.loss) || !std::isfinite(result.grad_norm);
+  if (!result.skipped) {
+    const auto limit = config_.optimizer.clip_norm;
+    optimizer_.step(lr, limit ? clip_factor(result.grad_norm, *limit) : 1.0);
+    const at::NoGradGuard no_grad;
+    model_.logit_scale().clamp_(0.0, std::log(config_.loss.max_logit_scale));
+  }
+  uploader_.wait_copied();
+  return result;
+}
+
+}  // namespace plumbline

@@ -1,0 +1,56 @@
+// One optimizer step: towers, loss over all ranks, backward with bucketed reduction, clip, AdamW,
+// clamp. With a micro-batch smaller than the rank's share it accumulates exactly (GradCache).
+#pragma once
+
+#include <torch/torch.h>
+
+#include "ops/device.h"
+#include "ops/gradient_reducer.h"
+#include "plumbline/communicator.h"
+#include "plumbline/loss.h"
+#include "plumbline/model.h"
+#include "plumbline/optim.h"
+#include "train/run_config.h"
+
+namespace plumbline {
+
+struct StepResult {
+  double loss = 0;       ///< global mean
+  double grad_norm = 0;  ///< before clipping
+  bool skipped = false;  ///< loss or gradient was not finite: nothing was updated
+};
+
+class TrainStep {
+ public:
+  /// Collective. Freezes locked towers. `model` is on `device` and in training mode.
+  TrainStep(const RunConfig& config, ClipModel& model, Ranks& ranks, at::Device device);
+
+  /// Collective. `lr` is this step's learning rate.
+  [[nodiscard]] StepResult run(const Batch& batch, double lr);
+
+  [[nodiscard]] AdamW& optimizer() { return optimizer_; }
+  [[nodiscard]] const GradientReducer& reducer() const { return reducer_; }
+
+ private:
+  struct Features {
+    at::Tensor image_BD, text_BD;
+  };
+  [[nodiscard]] Features forward(const UploadedBatch& batch, std::int64_t first, std::int64_t rows);
+  void backward(const Features& features, const LossOutput& loss, std::int64_t first);
+  [[nodiscard]] LossOutput loss_of(const at::Tensor& image_BD, const at::Tensor& text_BD);
+  [[nodiscard]] LossOutput run_whole(const UploadedBatch& batch);
+  [[nodiscard]] LossOutput run_accumulated(const UploadedBatch& batch, std::int64_t rows);
+  void add_scale_gradients(const LossOutput& loss);
+
+  const RunConfig& config_;
+  ClipModel& model_;
+  Ranks& ranks_;
+  at::Device device_;
+  LossFunction loss_;
+  NamedTensors trained_;
+  GradientReducer reducer_;
+  AdamW optimizer_;
+  BatchUploader uploader_;
+};
+
+}  // namespace plumbline

@@ -1,0 +1,25 @@
+#include "train/trained_model.h"
+
+#include "plumbline/error.h"
+#include "train/run_config.h"
+
+namespace plumbline {
+
+TrainedModel open_checkpoint(const std::string& path) {
+  TrainedModel trained;
+  trained.folder = resolve_checkpoint(path);
+  const Checkpoint checkpoint = read_checkpoint(trained.folder, false);
+  const RunConfig config = parse_run(checkpoint.config_yaml, trained.folder + "/manifest.json");
+  const ModelOptions options = parse_model(checkpoint.model_json, trained.folder);
+  trained.model = make_model(options, 0);
+  load_state_dict(*trained.model, checkpoint.model, trained.folder);
+  trained.model->eval();
+  trained.tokenizer = make_tokenizer(config.tokenizer);
+  trained.preprocess = config.preprocess;
+  trained.preprocess.height = options.vision.image_height;
+  trained.preprocess.width = options.vision.image_width;
+  trained.progress = checkpoint.progress;
+  return trained;
+}
+
+}  // namespace plumbline

@@ -1,0 +1,207 @@
+// How a run starts and one step goes; what it writes stands in trainer_output.cpp.
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "plumbline/error.h"
+#include "train/agree.h"
+
+namespace plumbline {
+namespace {
+
+/// GPUs are used where there are any; without one the run says so and uses the CPU.
+at::Device choose_device(const RunConfig& config, Ranks& ranks) {
+  at::Device device = at::kCPU;
+  agree(*ranks.host, [&] { device = pick_device(config.train.device, ranks.host->local_rank()); });
+  if (device.is_cuda()) ranks.device = make_nccl_communicator(*ranks.host, device.index());
+  return device;
+}
+
+void use_threads(const RunConfig& config) {
+  if (config.train.threads > 0) at::set_num_threads(config.train.threads);
+}
+
+std::int64_t steps_of(const RunConfig& config, std::int64_t epoch_samples) {
+  if (config.train.steps > 0) return config.train.steps;
+  const double samples = config.train.samples > 0
+                             ? static_cast<double>(config.train.samples)
+                             : config.train.epochs * static_cast<double>(epoch_samples);
+  return std::max<std::int64_t>(
+      1, static_cast<std::int64_t>(samples / static_cast<double>(config.train.global_batch)));
+}
+
+}  // namespace
+
+ExitCode train(const RunConfig& config, const TrainRequest& request, Ranks& ranks) {
+  return Trainer(config, request, ranks).run();
+}
+
+Trainer::Trainer(const RunConfig& config, const TrainRequest& request, Ranks& ranks)
+    : config_(config),
+      request_(request),
+      ranks_(ranks),
+      device_(choose_device(config, ranks)),
+      folder_(make_run_folder(config, *ranks.host, request.command_line)),
+      log_(folder_.log(ranks.rank()), ranks.rank() == 0) {
+  if (config.train.global_batch % ranks.size() != 0) {
+    throw UsageError(str("train.global_batch ", config.train.global_batch,
+                         " is not a multiple of the ", ranks.size(), " ranks"));
+  }
+  use_threads(config);
+  agree(*ranks_.host, [&] {
+    tokenizer_ = make_tokenizer(config_.tokenizer);
+    if (tokenizer_->vocab_size() > config_.resolved_model.text.vocab_size) {
+      throw UsageError(str("the tokenizer has ", tokenizer_->vocab_size(), " ids, the model ",
+                           config_.resolved_model.name, " only ",
+                           config_.resolved_model.text.vocab_size));
+    }
+    model_ = make_model(config_.resolved_model, config_.run.seed);
+  });
+  load_start();
+}
+
+void Trainer::load_start() {
+  std::optional<std::string> found;
+  agree(*ranks_.host, [&] {
+    if (request_.resume == "never") {
+      if (!list_checkpoints(folder_.checkpoints()).empty()) {
+        throw UsageError(str(folder_.checkpoints(),
+                             " already holds checkpoints; choose another "
+                             "run.dir, or resume"));
+      }
+    } else if (request_.resume != "auto") {
+      found = resolve_checkpoint(request_.resume);
+    } else if (is_root()) {
+      found = newest_checkpoint(folder_.checkpoints(),
+                                [&](const std::string& problem) { log_.warn(problem); });
+    }
+  });
+  const std::string folder = ranks_.host->broadcast_bytes(found.value_or(""), 0);
+  model_->to(device_);
+  model_->train();
+  if (!folder.empty() && request_.resume != "never") {
+    load_checkpoint(folder);
+  } else {
+    start_fresh();
+  }
+}
+
+void Trainer::start_fresh() {
+  agree(*ranks_.host, [&] {
+    if (config_.model.init.empty()) return;
+    const std::string path = config_.model.init;
+    if (path.ends_with(".safetensors")) {
+      load_state_dict(*model_, read_safetensors(path).tensors, path);
+    } else {
+      const std::string folder = resolve_checkpoint(path);
+      load_state_dict(*model_, read_checkpoint(folder, false).model, folder);
+    }
+  });
+  step_.emplace(config_, *model_, ranks_, device_);
+  open_loader(std::nullopt);
+}
+
+void Trainer::load_checkpoint(const std::string& folder) {
+  Checkpoint checkpoint;
+  agree(*ranks_.host, [&] {
+    checkpoint = read_checkpoint(folder);
+    if (checkpoint.model_json != config_.resolved_model.source_json) {
+      throw UsageError(str("the model of ", folder, " differs from the run file's: ",
+                           checkpoint.model_json, " there, ", config_.resolved_model.source_json,
+                           " here; use another run.dir, or model.init for its weights alone"));
+    }
+    load_state_dict(*model_, checkpoint.model, folder);
+  });
+  step_.emplace(config_, *model_, ranks_, device_);
+  agree(*ranks_.host, [&] {
+    step_->optimizer().load_state(checkpoint.optimizer, checkpoint.progress.applied_steps);
+  });
+  progress_ = checkpoint.progress;
+  resumed_loader_ = checkpoint.progress.loader;
+  open_loader(resumed_loader_);
+}
+
+void Trainer::open_loader(const std::optional<LoaderState>& from) {
+  LoaderContext context;
+  context.seed = config_.run.seed;
+  context.global_batch = config_.train.global_batch;
+  context.rank = ranks_.rank();
+  context.world = ranks_.size();
+  context.preprocess = config_.preprocess;
+  context.tokenizer = tokenizer_.get();
+  context.quarantine_path = is_root()
+                                ? folder_.root + "/quarantine.jsonl"
+                                : str(folder_.root, "/log/quarantine-", ranks_.rank(), ".jsonl");
+  if (device_.is_cuda()) context.allocate = pinned_allocator();
+  context.warn = [this](const std::string& line) { log_.warn(line); };
+  agree(*ranks_.host, [&] {
+    loader_ = std::make_unique<Loader>(config_.data, context, from);
+    total_steps_ = steps_of(config_, loader_->epoch_samples());
+  });
+}
+
+ExitCode Trainer::run() {
+  first_step_ = progress_.step;
+  started_ = last_checkpoint_ = last_progress_ = Clock::now();
+  agree(*ranks_.host, [&] { open_files(); });
+  print_start();
+  while (progress_.step < total_steps_) {
+    one_step();
+    const Decision decision = decide();
+    const bool last = progress_.step == total_steps_;
+    if (decision.checkpoint || decision.stop || last) checkpoint_now();
+    if (decision.stop && !last) {
+      finish_checkpoint();
+      if (is_root()) {
+        events_->write("signal", progress_.step, str("{\"signal\":", signal_.received(), "}"));
+        log_.info(str("stopped by a signal after step ", progress_.step,
+                      "; the same command goes on from there"));
+      }
+      return ExitCode::resumable;
+    }
+    const std::int64_t every = config_.evaluate.every_steps;
+    if (!last && every > 0 && progress_.step % every == 0) evaluate_now();
+  }
+  finish_run();
+  return ExitCode::done;
+}
+
+void Trainer::one_step() {
+  const auto begin = Clock::now();
+  const Batch* batch = nullptr;
+  agree(*ranks_.host, [&] { batch = loader_->next(); });
+  const double data_wait_s = seconds_since(begin);
+  const double lr =
+      learning_rate(config_.schedule, config_.optimizer.lr, progress_.step, total_steps_);
+  const StepResult result = step_->run(*batch, lr);
+  loader_->release(batch);
+
+  ++progress_.step;
+  progress_.samples += config_.train.global_batch;
+  progress_.skipped_steps += result.skipped ? 1 : 0;
+  progress_.applied_steps = step_->optimizer().applied_steps();
+  progress_.loader = loader_->state();
+  if (result.skipped && is_root()) {
+    log_.warn(str("step ", progress_.step, ": loss ", result.loss, ", gradient norm ",
+                  result.grad_norm, ": not finite, step skipped"));
+    events_->write("skipped_step", progress_.step);
+  }
+  log_step(result, lr, seconds_since(begin), data_wait_s);
+}
+
+Trainer::Decision Trainer::decide() {
+  const double minutes = config_.checkpoint.every_minutes;
+  const bool by_time = is_root() && minutes > 0 && seconds_since(last_checkpoint_) >= 60 * minutes;
+  double words[2] = {signal_.received() != 0 ? 1.0 : 0.0, by_time ? 1.0 : 0.0};
+  ranks_.host->all_reduce(std::span<double>(words), Reduce::max);
+  const std::int64_t every = config_.checkpoint.every_steps;
+  return {words[0] > 0, words[1] > 0 || (every > 0 && progress_.step % every == 0)};
+}
+
+double Trainer::seconds_since(Clock::time_point t) const {
+  return std::chrono::duration<double>(Clock::now() - t).count();
+}
+
+}  // namespace plumbline

@@ -1,0 +1,232 @@
+// What a run writes: terminal, metrics, TensorBoard, evaluation, checkpoints.
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "plumbline/error.h"
+#include "plumbline/eval.h"
+#include "train/agree.h"
+#include "train/trainer.h"
+
+namespace plumbline {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string fixed(double value, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+
+/// Dense bf16 peak of the GPU, FLOP/s; 0 when unknown. (Datasheets: H100/H200 SXM 989, A100 312.)
+double peak_flops(const at::Device& device, const std::string& precision) {
+  if (!device.is_cuda() || precision != "bf16") return 0;
+  return 989e12;
+}
+
+NamedTensors snapshot(const NamedTensors& tensors) {
+  NamedTensors copy;
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor host = tensor.detach().to(at::kCPU);
+    copy.emplace_back(name, host.is_alias_of(tensor) ? host.clone() : host);
+  }
+  return copy;
+}
+
+}  // namespace
+
+void Trainer::open_files() {
+  if (!is_root()) return;
+  events_ = std::make_unique<EventsFile>(folder_.events());
+  metrics_ = std::make_unique<MetricsFile>(folder_.metrics(), progress_.step);
+  if (config_.log.tensorboard) {
+    tensorboard_ = std::make_unique<TensorBoardFile>(folder_.root + "/tensorboard");
+  }
+  const Json values = {{"world", ranks_.size()},
+                       {"device", device_.str()},
+                       {"total_steps", total_steps_},
+                       {"samples", progress_.samples}};
+  events_->write(progress_.step > 0 ? "resume" : "start", progress_.step, values.dump());
+}
+
+void Trainer::print_start() {
+  if (!is_root()) return;
+  std::int64_t parameters = 0;
+  for (const at::Tensor& p : model_->parameters()) parameters += p.numel();
+  log_.info(str(config_.run.name, ": ", config_.resolved_model.name, ", ",
+                fixed(static_cast<double>(parameters) / 1e6, 1), " M parameters, ", ranks_.size(),
+                " rank(s) over ", ranks_.host->name(), " on ",
+                device_.is_cuda() ? "GPU" : "CPU (no GPU is used)", ", global batch ",
+                config_.train.global_batch));
+  log_.info(str("data: ", loader_->epoch_samples(), " pairs an epoch, ", loader_->stats().threads,
+                " decoding threads a rank, at most ", loader_->memory_bound() >> 20, " MB"));
+  log_.info(progress_.step > 0 ? str("going on after step ", progress_.step, " of ", total_steps_)
+                               : str(total_steps_, " steps into ", folder_.root));
+}
+
+void Trainer::log_step(const StepResult& result, double lr, double seconds, double data_wait_s) {
+  const double waited = step_->reducer().seconds_waiting();
+  window_.seconds += seconds;
+  window_.data_wait_s += data_wait_s;
+  window_.comm_wait_s += waited - waited_comm_s_;
+  waited_comm_s_ = waited;
+  ++window_.steps;
+  smooth_step_s_ = smooth_step_s_ == 0 ? seconds : 0.95 * smooth_step_s_ + 0.05 * seconds;
+
+  const bool last = progress_.step == total_steps_;
+  if (progress_.step % config_.log.every_steps == 0 || progress_.step == 1 || last) {
+    double sums[3] = {window_.data_wait_s, window_.comm_wait_s,
+                      static_cast<double>(loader_->stats().bad_samples())};
+    ranks_.host->all_reduce(std::span<double>(sums), Reduce::sum);
+    if (is_root()) {
+      const double all_seconds = window_.seconds * ranks_.size();
+      const double batch = static_cast<double>(config_.train.global_batch);
+      StepMetrics m;
+      m.step = progress_.step;
+      m.samples = progress_.samples;
+      m.epoch =
+          static_cast<double>(progress_.samples) / static_cast<double>(loader_->epoch_samples());
+      m.loss = result.loss;
+      m.logit_scale = std::exp(model_->logit_scale().item<double>());
+      m.lr = lr;
+      m.grad_norm = result.grad_norm;
+      m.samples_per_s = batch * static_cast<double>(window_.steps) / window_.seconds;
+      m.step_ms = 1000 * window_.seconds / static_cast<double>(window_.steps);
+      m.data_wait_frac = sums[0] / all_seconds;
+      m.comm_wait_frac = sums[1] / all_seconds;
+      if (const double peak = peak_flops(device_, config_.train.precision); peak > 0) {
+        m.mfu =
+            3 * forward_flops(config_.resolved_model) * m.samples_per_s / (peak * ranks_.size());
+      }
+      m.rss_mb = resident_mb();
+      m.bad_samples = static_cast<std::int64_t>(sums[2]);
+      m.skipped_steps = progress_.skipped_steps;
+      metrics_->write(m);
+      if (tensorboard_) {
+        tensorboard_->write(m.step, {{"train/loss", m.loss},
+                                     {"train/lr", m.lr},
+                                     {"train/logit_scale", m.logit_scale},
+                                     {"train/grad_norm", m.grad_norm},
+                                     {"speed/samples_per_s", m.samples_per_s},
+                                     {"speed/data_wait_frac", m.data_wait_frac},
+                                     {"speed/comm_wait_frac", m.comm_wait_frac}});
+      }
+    }
+    window_ = {};
+  }
+  show_progress(result);
+}
+
+void Trainer::show_progress(const StepResult& result) {
+  if (!is_root()) return;
+  const bool last = progress_.step == total_steps_;
+  const double interval = log_.is_terminal() ? 0.2 : 10.0;
+  if (!last && progress_.step != first_step_ + 1 && seconds_since(last_progress_) < interval)
+    return;
+  last_progress_ = Clock::now();
+  const double left = smooth_step_s_ * static_cast<double>(total_steps_ - progress_.step);
+  log_.progress(str("step ", progress_.step, "/", total_steps_, "  loss ", fixed(result.loss, 4),
+                    "  ",
+                    fixed(static_cast<double>(config_.train.global_batch) / smooth_step_s_, 0),
+                    " pairs/s  left ", format_duration(left)));
+}
+
+void Trainer::share_buffers() {
+  Communicator& ranks = device_.is_cuda() ? *ranks_.device : *ranks_.host;
+  for (const at::Tensor& buffer : model_->buffers()) {
+    if (!buffer.is_contiguous()) continue;
+    ranks.broadcast(buffer.data_ptr(), static_cast<std::int64_t>(buffer.nbytes()), ElementType::u8,
+                    0, current_stream(device_));
+  }
+}
+
+void Trainer::checkpoint_now() {
+  finish_checkpoint();
+  share_buffers();
+  last_checkpoint_ = Clock::now();
+  if (!is_root()) return;
+  Checkpoint checkpoint{snapshot(model_->state_dict()), snapshot(step_->optimizer().state()),
+                        progress_, to_yaml(config_), config_.resolved_model.source_json};
+  writing_step_ = progress_.step;
+  writing_ = std::async(config_.checkpoint.background ? std::launch::async : std::launch::deferred,
+                        [dir = folder_.checkpoints(), c = std::move(checkpoint)] {
+                          return write_checkpoint(dir, c);
+                        });
+  if (!config_.checkpoint.background) finish_checkpoint();
+}
+
+/// Waits for the write under way. A failed one leaves the older checkpoint in place and the run
+/// going; the third in a row ends it, because a run that cannot be resumed only burns money.
+void Trainer::finish_checkpoint() {
+  double give_up = 0;
+  if (is_root() && writing_.valid()) {
+    try {
+      const std::int64_t bytes = writing_.get();
+      failed_checkpoints_ = 0;
+      events_->write("checkpoint", writing_step_, str("{\"bytes\":", bytes, "}"));
+      prune_checkpoints(folder_.checkpoints(), config_.checkpoint.keep_last,
+                        config_.checkpoint.keep_every_steps);
+    } catch (const Error& e) {
+      log_.warn(str("checkpoint of step ", writing_step_, " failed: ", e.what()));
+      events_->write("checkpoint_failed", writing_step_, Json({{"why", e.what()}}).dump());
+      give_up = ++failed_checkpoints_ >= 3 ? 1 : 0;
+    }
+  }
+  if (ranks_.host->all_reduce(give_up, Reduce::max) > 0) {
+    throw AgreedError("three checkpoints in a row could not be written; the last good one is kept",
+                      ExitCode::resumable);
+  }
+}
+
+void Trainer::evaluate_now() {
+  if (config_.evaluate.suite.empty()) return;
+  share_buffers();
+  const auto begin = Clock::now();
+  EvalSuite suite;
+  agree(*ranks_.host, [&] { suite = read_suite(config_.evaluate.suite); });
+  EvalContext context{*model_, *tokenizer_, config_.preprocess, *ranks_.host, device_};
+  context.batch = config_.evaluate.batch;
+  EvalResults results = evaluate(suite, context);
+  results.step = progress_.step;
+  results.samples = progress_.samples;
+  results.model = config_.resolved_model.name;
+  results.checkpoint = folder_.checkpoints() + "/" + checkpoint_name(progress_.step);
+  evaluated_step_ = progress_.step;
+  agree(*ranks_.host, [&] {
+    if (is_root()) write_results(results, folder_.evaluation(progress_.step));
+  });
+  if (!is_root()) return;
+  log_.info(str("evaluation after step ", progress_.step, " (", fixed(seconds_since(begin), 1),
+                " s)\n", print_table(results)));
+  Json values = Json::object();
+  std::vector<std::pair<std::string, double>> scalars;
+  for (const SetResult& set : results.sets) {
+    const std::string& name = set.options.name;
+    if (set.top1) scalars.emplace_back("eval/" + name + "/top1", *set.top1);
+    if (!set.mean_per_class) continue;
+    values[name] = *set.mean_per_class;
+    scalars.emplace_back("eval/" + name + "/mean_per_class", *set.mean_per_class);
+  }
+  events_->write("evaluation", progress_.step, values.dump());
+  if (tensorboard_) tensorboard_->write(progress_.step, scalars);
+}
+
+void Trainer::finish_run() {
+  finish_checkpoint();
+  const bool done = std::filesystem::exists(folder_.evaluation(progress_.step) + "/results.json");
+  const bool any = ranks_.host->all_reduce(done ? 1.0 : 0.0, Reduce::min) > 0;
+  if (config_.evaluate.at_end && !any) evaluate_now();
+  if (!is_root()) return;
+  const double seconds = seconds_since(started_);
+  const LoaderStats stats = loader_->stats();
+  log_.progress("");
+  log_.info(str(progress_.step == first_step_ ? "already complete" : "done", ": step ",
+                progress_.step, ", ", format_duration(seconds), ", trainer waited ",
+                fixed(stats.consumer_wait_s, 1), " s for data, ", stats.bad_samples(),
+                " bad samples on this rank"));
+  events_->write("end", progress_.step, Json({{"seconds", seconds}}).dump());
+}
+
+}  // namespace plumbline
