@@ -2,10 +2,10 @@
 
 #include "cmd/command.h"
 #include "core/file.h"
+#include "dist/agree.h"
 #include "log/log.h"
 #include "ops/device.h"
 #include "plumbline/eval.h"
-#include "train/agree.h"
 #include "train/trained_model.h"
 
 namespace plumbline {

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "cmd/command.h"
-#include "train/agree.h"
+#include "dist/agree.h"
 
 namespace plumbline {
 namespace {

@@ -1,6 +1,6 @@
 #include "cmd/command.h"
+#include "dist/agree.h"
 #include "plumbline/train.h"
-#include "train/agree.h"
 #include "train/run_config.h"
 
 namespace plumbline {

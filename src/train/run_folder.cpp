@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "dist/agree.h"
 #include "plumbline/error.h"
 #include "plumbline/version.h"
-#include "train/agree.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 

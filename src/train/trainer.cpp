@@ -5,8 +5,8 @@
 #include <cmath>
 #include <filesystem>
 
+#include "dist/agree.h"
 #include "plumbline/error.h"
-#include "train/agree.h"
 
 namespace plumbline {
 namespace {

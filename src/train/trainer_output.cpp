@@ -4,9 +4,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "dist/agree.h"
 #include "plumbline/error.h"
 #include "plumbline/eval.h"
-#include "train/agree.h"
 #include "train/trainer.h"
 
 namespace plumbline {

@@ -1,4 +1,4 @@
-#include "train/agree.h"
+#include "dist/agree.h"
 
 #include <string>
 
