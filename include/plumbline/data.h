@@ -23,7 +23,7 @@ struct CaptionOptions {
   std::vector<std::string> keys = {"txt"};  ///< member suffix, or json:FIELD (or json:/pointer)
   std::vector<double> probs;                ///< empty: the first non-empty value wins
   bool join = false;
-  std::string lines = "whole";  ///< whole | first | sample
+  std::string lines = "whole";     ///< whole | first | sample
   std::vector<std::string> clean;  ///< url_decode | strip_html | strip_urls | collapse_space
   bool none = false;               ///< `captions: none`
 };
@@ -34,8 +34,8 @@ struct SourceOptions {
   double weight = 1.0;
   CaptionOptions captions;
   std::vector<std::string> image_keys = {"jpg", "png", "jpeg", "webp"};
-  std::string missing = "error";    ///< error | skip: a shard that is not there
-  std::string synthetic = "";       ///< "" | pixels | jpeg
+  std::string missing = "error";  ///< error | skip: a shard that is not there
+  std::string synthetic = "";     ///< "" | pixels | jpeg
   std::int64_t synthetic_samples = 0;
   int synthetic_classes = 16, synthetic_size = 512, synthetic_quality = 90;
 };
@@ -48,26 +48,26 @@ struct ErrorBudget {
 /// The `data:` section of a run file.
 struct DataOptions {
   std::vector<SourceOptions> sources;
-  std::string sampling = "permute";     ///< permute | replace
-  std::string weights = "proportion";   ///< proportion | factor | repeat
+  std::string sampling = "permute";    ///< permute | replace
+  std::string weights = "proportion";  ///< proportion | factor | repeat
   bool allow_repeats = false;
   TrainTransformOptions train_transform;
-  int threads = 0;                      ///< 0 = auto
+  int threads = 0;  ///< 0 = auto
   std::int64_t memory_mb = 4096;
   bool allow_pipe = false;
   ErrorBudget errors;
-  int lanes = 0;                        ///< 0 = largest divisor of the global batch <= 512
+  int lanes = 0;  ///< 0 = largest divisor of the global batch <= 512
   int vshard = 256;
-  std::string index_dir;                ///< empty: beside the shards
+  std::string index_dir;  ///< empty: beside the shards
   DecodeLimits limits;
   ResizeOrder resize_order = ResizeOrder::pillow13;
 };
 
 /// About 200 bytes, the same on every rank: all that resuming the data needs.
 struct LoaderState {
-  std::int64_t position = 0;   ///< samples consumed, globally
+  std::int64_t position = 0;  ///< samples consumed, globally
   std::int64_t epoch = 0;
-  std::string fingerprint;     ///< of data, order and caption settings
+  std::string fingerprint;  ///< of data, order and caption settings
   std::uint64_t seed = 0;
   int lanes = 0;
 };
@@ -77,7 +77,7 @@ struct Row {
   std::uint64_t position = 0;  ///< g of data order
   int source = 0;
   std::string key;
-  bool substitute = false;     ///< the planned sample was bad
+  bool substitute = false;  ///< the planned sample was bad
 };
 
 /// This rank's rows of one global batch. Memory belongs to the loader until release().
@@ -85,8 +85,9 @@ struct Batch {
   std::int64_t step = 0;
   std::int64_t rows = 0;
   int views = 1;
-  std::span<std::uint8_t> pixels_BHWC;  ///< [rows * views, height, width, 3], a row's views adjacent
-  std::span<std::int32_t> tokens_BL;    ///< [rows, context_length]
+  std::span<std::uint8_t>
+      pixels_BHWC;                    ///< [rows * views, height, width, 3], a row's views adjacent
+  std::span<std::int32_t> tokens_BL;  ///< [rows, context_length]
   std::vector<Row> row;
 };
 
@@ -95,15 +96,17 @@ struct SourceCounts {
   std::int64_t delivered = 0;
   std::int64_t bytes = 0;
   std::int64_t substitutes = 0;
-  std::array<std::int64_t, kBadSampleClasses> bad = {};
+  std::array<std::int64_t, kBadSampleClasses> bad = {};  ///< met while reading
+  /// Known from the index and never planned; damaged shards count once under their verdict.
+  std::array<std::int64_t, kBadSampleClasses> excluded = {};
 };
 
 /// Since the start of this process, this rank.
 struct LoaderStats {
   std::vector<SourceCounts> sources;
-  double decode_busy_s = 0;   ///< summed over threads
+  double decode_busy_s = 0;  ///< summed over threads
   double io_busy_s = 0;
-  double consumer_wait_s = 0; ///< next() waited for a batch
+  double consumer_wait_s = 0;  ///< next() waited for a batch
   int threads = 0;
   std::int64_t truncated_captions = 0;
   [[nodiscard]] std::int64_t bad_samples() const;
@@ -119,10 +122,11 @@ struct LoaderContext {
   std::int64_t global_batch = 0;
   int rank = 0;
   int world = 1;
+  int local_world = 1;  ///< ranks of this host, which share its cores
   PreprocessOptions preprocess;
-  const Tokenizer* tokenizer = nullptr;        ///< null: no tokens (data order, image-only runs)
-  std::string quarantine_path;                 ///< empty: no file
-  BatchAllocator allocate;                     ///< empty: plain aligned memory
+  const Tokenizer* tokenizer = nullptr;          ///< null: no tokens (data order, image-only runs)
+  std::string quarantine_path;                   ///< empty: no file
+  BatchAllocator allocate;                       ///< empty: plain aligned memory
   std::function<void(const std::string&)> warn;  ///< empty: silent
 };
 

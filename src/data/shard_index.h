@@ -1,0 +1,112 @@
+// The index of a shard: where each sample stands and whether it can be used, so that the order of a
+// run is known before an image is read. Kept in a sidecar file, SHARD.idx: a header of
+// kHeaderBytes, then 48 bytes a sample, little-endian, usable samples first (each part in shard
+// order).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/byte_source.h"
+#include "data/sample_group.h"
+#include "plumbline/bad_sample.h"
+
+namespace plumbline {
+
+/// Which members make a sample usable.
+struct IndexSettings {
+  std::vector<std::string> image_keys = {"jpg", "png", "jpeg", "webp"};
+  std::vector<std::string> text_keys = {"txt"};  ///< suffixes, one of which must not be empty
+  bool json = false;                             ///< captions may come from the json member
+  bool text = true;                              ///< false: no caption is wanted
+
+  /// 0 for the default settings.
+  [[nodiscard]] std::uint64_t hash() const;
+};
+
+struct IndexRecord {
+  std::uint64_t key_hash = 0;      ///< SipHash-2-4 of the key
+  std::uint64_t offset = 0;        ///< of the sample's first header
+  std::uint32_t bytes = 0;         ///< to the end of its last member, with padding
+  std::uint32_t image_offset = 0;  ///< of the image's data, from `offset`
+  std::uint32_t image_bytes = 0;
+  std::uint32_t text_bytes = 0;
+  std::uint32_t json_bytes = 0;
+  std::uint32_t ordinal = 0;            ///< of the sample in the shard, usable or not
+  std::uint16_t width = 0, height = 0;  ///< 0: not looked at
+  std::uint16_t bad = 0;                ///< 1 + BadSampleClass, 0: usable
+  std::uint16_t members = 0;
+};
+static_assert(sizeof(IndexRecord) == 48);
+
+enum class ShardVerdict : std::uint64_t { clean = 0, truncated_tar = 1, bad_header = 2 };
+
+struct IndexHeader {
+  std::array<char, 8> magic = {};
+  std::uint64_t version = 0;
+  std::uint64_t shard_bytes = 0;  ///< of the file as it is, compressed or not
+  std::int64_t shard_mtime_ns = 0;
+  std::uint64_t settings = 0;
+  std::uint64_t members = 0, samples = 0, valid = 0;
+  std::uint64_t split_keys = 0;  ///< keys that come again after another key
+  ShardVerdict verdict = ShardVerdict::clean;
+  std::uint64_t end_offset = 0;      ///< of the end blocks, or of the damage
+  std::uint64_t trailing_bytes = 0;  ///< 1: something other than zero follows the end
+  std::uint64_t sparse = 0;          ///< 1: read through a rewritten copy
+  std::uint64_t content_hash = 0;    ///< of key hashes and usability, in shard order
+  std::array<std::uint64_t, kBadSampleClasses> by_class = {};
+};
+inline constexpr std::size_t kIndexHeaderBytes = sizeof(IndexHeader);
+static_assert(kIndexHeaderBytes == 200);
+
+struct ShardIndex {
+  IndexHeader header;
+  std::vector<IndexRecord> records;  ///< usable ones first
+};
+
+/// Scans the headers of a shard; a damaged end is recorded as the verdict, not thrown.
+[[nodiscard]] ShardIndex build_index(const std::string& path, const IndexSettings& settings,
+                                     const std::string& spool_dir);
+
+/// Usable samples first, counts and hashes by what the records say. After records changed.
+void finish_index(ShardIndex& index);
+
+/// SHARD.idx, or in `index_dir` with a hash of the shard's folder; settings other than the default
+/// have their hash in the name, so that runs with different captions do not rebuild in turn.
+[[nodiscard]] std::string index_path(const std::string& shard, const IndexSettings& settings,
+                                     const std::string& index_dir);
+
+/// Under a name of its own first, then renamed. Throws Error when the folder cannot be written.
+void write_index(const std::string& path, const ShardIndex& index);
+
+/// One shard of a source. In memory its records stay in the sidecar file when there is one.
+class IndexedShard {
+ public:
+  /// Reads the sidecar when it fits the shard's size, time and settings, else scans the shard and,
+  /// with `write`, leaves a sidecar; where that fails the records stay in memory.
+  IndexedShard(std::string path, const IndexSettings& settings, const std::string& index_dir,
+               bool write);
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] const IndexHeader& header() const { return header_; }
+  /// Whether the index could only be kept in memory although it should have been written.
+  [[nodiscard]] bool unwritten() const { return unwritten_; }
+  /// Appends records [first, first + count). Throws DataError when the sidecar changed meanwhile.
+  void read(std::uint64_t first, std::uint64_t count, std::vector<IndexRecord>& out) const;
+  [[nodiscard]] std::shared_ptr<const ByteSource> open() const;
+
+ private:
+  [[nodiscard]] bool read_header(const IndexSettings& settings);
+
+  std::string path_;
+  std::string index_path_;
+  std::string spool_dir_;
+  IndexHeader header_;
+  std::vector<IndexRecord> records_;
+  bool in_memory_ = false;
+  bool unwritten_ = false;
+};
+
+}  // namespace plumbline
