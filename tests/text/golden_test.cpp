@@ -1,0 +1,142 @@
+// Token ids against OpenCLIP's: the committed golden file always, freshly fuzzed captions where the
+// Python environment is installed.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/file.h"
+#include "plumbline/handle.h"
+#include "plumbline/tokenizer.h"
+
+namespace plumbline {
+namespace {
+
+namespace fs = std::filesystem;
+const std::string kGolden = std::string(PLUMBLINE_SOURCE_DIR) + "/tests/golden/";
+const std::string kPython = std::string(PLUMBLINE_SOURCE_DIR) + "/.venv/bin/python";
+constexpr int kLiveCaptions = 11000;
+constexpr std::array<const char*, 3> kModes = {"lower", "whitespace", "canonicalize"};
+
+struct Record {
+  int mode;
+  std::string caption;
+  int total;
+  std::vector<std::int32_t> row;
+};
+
+/// The records of make_text_golden.py; gzread also reads files that are not compressed.
+std::vector<Record> read_records(const std::string& path) {
+  const Handle<gzFile_s, gzclose> file(gzopen(path.c_str(), "rb"));
+  EXPECT_TRUE(file) << path;
+  std::vector<Record> records;
+  const auto read = [&](void* out, std::size_t bytes) {
+    return gzread(file.get(), out, static_cast<unsigned>(bytes)) == static_cast<int>(bytes);
+  };
+  std::uint8_t mode = 0;
+  while (read(&mode, 1)) {
+    Record record{mode, {}, 0, {}};
+    std::uint32_t bytes = 0;
+    std::uint16_t total = 0;
+    std::uint8_t ids = 0;
+    EXPECT_TRUE(read(&bytes, 4));
+    record.caption.resize(bytes);
+    EXPECT_TRUE(read(record.caption.data(), bytes) && read(&total, 2) && read(&ids, 1));
+    record.total = total;
+    for (int i = 0; i < ids; ++i) {
+      std::uint16_t id = 0;
+      EXPECT_TRUE(read(&id, 2));
+      record.row.push_back(id);
+    }
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+std::string printable(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    std::array<char, 8> hex{};
+    std::snprintf(hex.data(), hex.size(), "\\x%02x", static_cast<unsigned char>(c));
+    out += c >= 0x20 && c < 0x7F ? std::string(1, c) : hex.data();
+  }
+  return out;
+}
+
+void expect_equal(const std::vector<Record>& records) {
+  std::vector<std::unique_ptr<Tokenizer>> tokenizers;
+  for (const char* mode : kModes) {
+    tokenizers.push_back(make_tokenizer({.clean = mode, .special_text = "openclip"}));
+  }
+  int wrong = 0;
+  std::vector<std::int32_t> row(77);
+  for (const Record& record : records) {
+    const int total =
+        tokenizers.at(static_cast<std::size_t>(record.mode))->encode(record.caption, row);
+    std::vector<std::int32_t> expected = record.row;
+    expected.resize(row.size());
+    if (total == record.total && row == expected) continue;
+    if (++wrong <= 10) {
+      ADD_FAILURE() << kModes.at(static_cast<std::size_t>(record.mode)) << " '"
+                    << printable(record.caption) << "'\n  ours " << total << ": "
+                    << ::testing::PrintToString(row) << "\n  peer " << record.total << ": "
+                    << ::testing::PrintToString(record.row);
+    }
+  }
+  EXPECT_EQ(wrong, 0) << "of " << records.size();
+}
+
+/// Runs a command; its exit status.
+int run(const std::string& command) {
+  const int status = std::system(command.c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(Golden, IdsEqualOpenClip) {
+  const std::vector<Record> records = read_records(kGolden + "text_golden.bin.gz");
+  ASSERT_GT(records.size(), 2000U);
+  expect_equal(records);
+}
+
+TEST(Golden, LiteralAndOpenclipDifferOnlyOnSpecialText) {
+  const auto literal = make_tokenizer({});
+  const auto openclip = make_tokenizer({.special_text = "openclip"});
+  std::vector<std::int32_t> a(77);
+  std::vector<std::int32_t> b(77);
+  int special = 0;
+  for (const Record& record : read_records(kGolden + "text_golden.bin.gz")) {
+    literal->encode(record.caption, a);
+    openclip->encode(record.caption, b);
+    // The marks of the row itself stand once each.
+    EXPECT_EQ(std::count(a.begin(), a.end(), 49406), 1);
+    EXPECT_EQ(std::count(a.begin(), a.end(), 49407), 1);
+    if (a != b) ++special;
+  }
+  EXPECT_GT(special, 20);
+}
+
+TEST(Live, IdsEqualOpenClip) {
+  if (!fs::exists(kPython)) GTEST_SKIP() << "no Python environment: run launch/setup.sh";
+  const std::string path =
+      (fs::temp_directory_path() / ("plumbline_text_" + std::to_string(::getpid()))).string();
+  // The golden file used seed 1.
+  ASSERT_EQ(run("'" + kPython + "' '" + kGolden + "make_text_golden.py' '" + path + "' 11000 " +
+                std::to_string(std::getenv("PLUMBLINE_TEST_SEED") != nullptr
+                                   ? std::atoi(std::getenv("PLUMBLINE_TEST_SEED"))
+                                   : 2)),
+            0);
+  const std::vector<Record> records = read_records(path);
+  fs::remove(path);
+  ASSERT_GT(records.size(), 10000U);
+  expect_equal(records);
+}
+
+}  // namespace
+}  // namespace plumbline
