@@ -35,19 +35,26 @@ struct DecodeLimits {
   std::int64_t max_bytes = 64 << 20;
 };
 
-/// Reads only the header.
+/// 16-bit grey to 8 bits: `clip` is min(v, 255), what Pillow does; `shift` is v >> 8.
+enum class Grey16 { clip, shift };
+
+/// Reads only the header; not a promise that the pixels decode.
 [[nodiscard]] std::variant<ImageInfo, BadSample> probe_image(std::span<const std::uint8_t> bytes,
                                                              const DecodeLimits& limits = {});
 
-/// Decodes JPEG, PNG or WebP (by signature). Reuses the memory of `out`. Keeps one decompressor, so
-/// use one decoder a thread. Never throws for bad bytes: returns why, or nothing when all is well.
+/// Decodes JPEG, PNG or WebP (by signature) to RGB: grey is replicated, alpha dropped (not
+/// blended), CMYK taken as inverted, colour profiles and orientation ignored. Reuses the memory of
+/// `out`, whose contents mean nothing after a refusal. Keeps one decompressor, so use one decoder a
+/// thread. Never throws for bad bytes: returns why, or nothing when all is well.
 class ImageDecoder {
  public:
-  explicit ImageDecoder(const DecodeLimits& limits = {});
+  explicit ImageDecoder(const DecodeLimits& limits = {}, Grey16 grey16 = Grey16::clip);
   ~ImageDecoder();
   ImageDecoder(ImageDecoder&&) noexcept;
   ImageDecoder& operator=(ImageDecoder&&) noexcept;
   [[nodiscard]] std::optional<BadSample> decode(std::span<const std::uint8_t> bytes, Image& out);
+  /// Images decoded although libjpeg warned about them (corrupt data that Pillow accepts too).
+  [[nodiscard]] std::int64_t warned() const;
 
  private:
   struct State;
@@ -68,16 +75,17 @@ struct PreprocessOptions {
   int height = 224, width = 224;
   std::array<float, 3> mean = {0.48145466f, 0.4578275f, 0.40821073f};
   std::array<float, 3> std = {0.26862954f, 0.26130258f, 0.27577711f};
-  Filter filter = Filter::bicubic;       ///< eval only; training is always bicubic
+  Filter filter = Filter::bicubic;         ///< eval only; training is always bicubic
   ResizeMode mode = ResizeMode::shortest;  ///< eval only
-  int fill = 0;                          ///< padding of `longest`
+  int fill = 0;                            ///< padding of `longest`
   ResizeOrder order = ResizeOrder::pillow13;
 };
 
 /// openai | siglip | siglip2 | clipa, at `size` x `size`. Throws UsageError for another name.
 [[nodiscard]] PreprocessOptions preprocess_family(const std::string& family, int size);
 
-/// The `data.train_transform` section of a run file.
+/// The `data.train_transform` section of a run file. `simclr` crops by its own recipe (area 0.08 to
+/// 1, ratio 3/4 to 4/3), whatever `scale` and `ratio` say, then flips, jitters, greys and blurs.
 struct TrainTransformOptions {
   std::string mode = "crop";  ///< crop | eval (no randomness) | simclr
   std::array<double, 2> scale = {0.9, 1.0};
@@ -85,12 +93,28 @@ struct TrainTransformOptions {
   int views = 1;
 };
 
+/// Input samples [first, first + count) of one output of a resize pass.
+struct Taps {
+  int first = 0, count = 0;
+};
+
+/// Weights of one pass of a resize. Written and read by resize() alone, which keeps them while the
+/// sizes stay the same.
+struct ResizePass {
+  std::array<int, 5> made_for = {};   ///< in, out, first output, outputs, filter
+  std::vector<Taps> taps;             ///< one an output; `first` counts from first_in
+  std::vector<double> exact;          ///< of one output
+  std::vector<std::int32_t> weights;  ///< [outputs][stride], times 2^22; 0 past the taps
+  std::vector<std::int16_t> split;    ///< [outputs][stride / 2][2 high, 2 low parts]
+  int stride = 0;                     ///< a multiple of 4
+  int first_in = 0, last_in = 0;      ///< the samples that are read
+};
+
 /// Memory that resizing reuses between images; one a thread.
 struct ResizeScratch {
   std::vector<std::uint8_t> between_passes;
-  std::vector<double> weights;
-  std::vector<std::int32_t> fixed_weights;
-  std::vector<int> bounds;
+  ResizePass horizontal, vertical;
+  std::vector<float> colour;  ///< of `simclr`
 };
 
 /// Crops `box` out of `image` first (taps clamp at its edge), then resizes to width x height.
@@ -103,13 +127,36 @@ void resize(const Image& image, const Box& box, int width, int height, Filter fi
 [[nodiscard]] Box random_resized_crop(int width, int height, const TrainTransformOptions& options,
                                       std::uint64_t seed, std::uint64_t g, int view = 0);
 
-/// Deterministic transform of evaluation: resize by mode, centre crop or pad. uint8 out.
+/// Deterministic transform of evaluation: resize by mode, centre crop or pad. uint8 out,
+/// options.height * options.width * 3 bytes. Only the part that the crop keeps is computed.
 void eval_transform(const Image& image, const PreprocessOptions& options,
                     std::span<std::uint8_t> out_HWC, ResizeScratch& scratch);
 
-/// Random transform of training (or eval_transform when mode is eval). uint8 out.
+/// Random transform of training (or eval_transform when mode is eval). uint8 out: `simclr` computes
+/// in float32 and rounds once. View v of `views` draws from the streams of views * g + v.
+/// Throws UsageError for an unknown mode.
 void train_transform(const Image& image, const TrainTransformOptions& train,
                      const PreprocessOptions& options, std::uint64_t seed, std::uint64_t g,
                      int view, std::span<std::uint8_t> out_HWC, ResizeScratch& scratch);
+
+/// ((v / 255) - mean) / std in float32, three roundings, HWC to CHW; bit-equal with torchvision's
+/// to_tensor and normalize on a CPU. For `simclr` take mean 0 and std 1.
+void normalise(std::span<const std::uint8_t> pixels_HWC, int height, int width,
+               const std::array<float, 3>& mean, const std::array<float, 3>& std,
+               std::span<float> out_CHW);
+
+/// Which random transform preprocess_file() repeats: that of the sample at position `g` of a run.
+struct TrainPosition {
+  TrainTransformOptions transform;
+  std::uint64_t seed = 0;
+  std::uint64_t g = 0;
+  int view = 0;
+};
+
+/// One encoded image file to the float32 CHW that a model sees; `train` absent: as in evaluation.
+/// Throws DataError naming the file and why it was refused.
+[[nodiscard]] std::vector<float> preprocess_file(
+    const std::string& path, const PreprocessOptions& options,
+    const std::optional<TrainPosition>& train = std::nullopt);
 
 }  // namespace plumbline
