@@ -12,20 +12,21 @@ namespace plumbline {
 
 /// This rank's rows. B = global batch = sum of b over ranks; b may differ between ranks.
 struct LossInput {
-  at::Tensor image_BD;     ///< [b, D] unit rows, float32 or float64, detached
-  at::Tensor text_BD;      ///< [b, D]
-  at::Tensor logit_scale;  ///< scalar, natural logarithm t; the loss uses min(exp(t), max_logit_scale)
-  at::Tensor logit_bias;   ///< scalar, or undefined
+  at::Tensor image_BD;  ///< [b, D] unit rows, float32 or float64, detached
+  at::Tensor text_BD;   ///< [b, D]
+  at::Tensor
+      logit_scale;  ///< scalar, natural logarithm t; the loss uses min(exp(t), max_logit_scale)
+  at::Tensor logit_bias;  ///< scalar, or undefined
   double max_logit_scale = 100.0;
 };
 
 /// Gradients of the global mean loss. Tower gradients are for this rank's rows and complete; those
 /// of scale and bias are this rank's part: parameter gradients are SUMMED over ranks.
 struct LossOutput {
-  at::Tensor loss;         ///< scalar float64 or float32: the global mean, the same on every rank
+  at::Tensor loss;  ///< scalar float64: the global mean, the same on every rank
   at::Tensor d_image_BD;
   at::Tensor d_text_BD;
-  at::Tensor d_logit_scale;  ///< with respect to t, shape []
+  at::Tensor d_logit_scale;  ///< with respect to t, shaped and typed like it
   at::Tensor d_logit_bias;   ///< undefined without bias
 };
 
@@ -39,6 +40,11 @@ using LossFunction = LossOutput (*)(const LossInput& input, Communicator& ranks)
 
 /// Sigmoid loss (Zhai et al. 2023, arXiv:2303.15343): (1/B) sum softplus(-y (s x + beta)).
 [[nodiscard]] LossOutput siglip_loss(const LossInput& input, Communicator& ranks);
+
+/// NT-Xent of SimCLR (Chen et al. 2020, arXiv:2002.05709): image_BD and text_BD are two views of
+/// the same images; mean cross-entropy of view a plus that of view b, every other row of both views
+/// a negative. logit_scale is ln(1/tau). Throws Error when sums leave the range of the type.
+[[nodiscard]] LossOutput ntxent_loss(const LossInput& input, Communicator& ranks);
 
 /// `loss.kind` to function; throws UsageError listing the known names.
 [[nodiscard]] LossFunction find_loss(std::string_view kind);

@@ -1,0 +1,34 @@
+// Every contrastive loss by its name in a run file. A new one: its file, its declaration in
+// plumbline/loss.h, a line here, a test.
+#include <array>
+#include <string>
+
+#include "plumbline/error.h"
+#include "plumbline/loss.h"
+
+namespace plumbline {
+namespace {
+
+struct NamedLoss {
+  std::string_view kind;
+  LossFunction function;
+};
+
+constexpr std::array kLosses = {
+    NamedLoss{"clip", clip_loss},
+    NamedLoss{"siglip", siglip_loss},
+    NamedLoss{"ntxent", ntxent_loss},
+};
+
+}  // namespace
+
+LossFunction find_loss(std::string_view kind) {
+  std::string known;
+  for (const NamedLoss& loss : kLosses) {
+    if (loss.kind == kind) return loss.function;
+    known += (known.empty() ? "" : ", ") + std::string(loss.kind);
+  }
+  throw UsageError(str("unknown loss '", kind, "' (known: ", known, ")"));
+}
+
+}  // namespace plumbline
