@@ -96,21 +96,21 @@ bool run_pixels(PngReader* r, unsigned char* rgb) {
 
 using Palette = std::array<std::array<std::uint8_t, 3>, 256>;
 
-/// Sample value to colour. Indices past the palette's end show as grey, as in Pillow.
+/// Sample value to colour. Indices past the palette's end are black, as in Pillow.
 Palette palette_of(const PngReader& r) {
   Palette palette{};
-  const int max = r.bit_depth < 8 ? (1 << r.bit_depth) - 1 : 255;
-  for (int v = 0; v < 256; ++v) {
-    const bool scaled = r.color_type == PNG_COLOR_TYPE_GRAY && v <= max;
-    palette[static_cast<std::size_t>(v)].fill(
-        static_cast<std::uint8_t>(scaled ? v * 255 / max : v));
-  }
-  png_colorp colors = nullptr;
-  int count = 0;
-  if (r.color_type == PNG_COLOR_TYPE_PALETTE && png_get_PLTE(r.png, r.info, &colors, &count) != 0) {
+  if (r.color_type == PNG_COLOR_TYPE_PALETTE) {
+    png_colorp colors = nullptr;
+    int count = 0;
+    if (png_get_PLTE(r.png, r.info, &colors, &count) == 0) return palette;
     for (int i = 0; i < std::min(count, 256); ++i) {
       palette[static_cast<std::size_t>(i)] = {colors[i].red, colors[i].green, colors[i].blue};
     }
+    return palette;
+  }
+  const int max = r.bit_depth < 8 ? (1 << r.bit_depth) - 1 : 255;
+  for (int v = 0; v <= max; ++v) {
+    palette[static_cast<std::size_t>(v)].fill(static_cast<std::uint8_t>(v * 255 / max));
   }
   return palette;
 }

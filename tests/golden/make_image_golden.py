@@ -16,6 +16,7 @@ import io
 import json
 import pathlib
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -251,6 +252,7 @@ def main():
     parser.add_argument("--live", type=int, metavar="SEED")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="Palette images with Transparency")
     args.out.mkdir(parents=True, exist_ok=True)
     live = args.live is not None
     rng = np.random.default_rng(args.live if live else 20251125)
