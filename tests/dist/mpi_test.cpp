@@ -133,10 +133,24 @@ class FailurePrinter : public testing::EmptyTestEventListener {
   }
 };
 
+// `--throw`: rank 1 throws past the session while the others wait for it. The job must end with 70.
+int throw_on_one_rank() {
+  try {
+    const MpiSession session;
+    const auto comm = make_host_communicator(session);
+    if (comm->rank() == 1) throw Error("one rank throws");
+    comm->barrier();
+  } catch (const Error&) {
+    return 3;  // not reached: the session has ended all ranks
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace plumbline
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string(argv[1]) == "--throw") return plumbline::throw_on_one_rank();
   const plumbline::MpiSession session;
   testing::InitGoogleTest(&argc, argv);
   const auto comm = plumbline::make_host_communicator(session);
