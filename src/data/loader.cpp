@@ -18,6 +18,10 @@ void check(const DataOptions& options, const LoaderContext& context) {
   if (options.sampling != "permute" && options.sampling != "replace") {
     throw UsageError(str("data.sampling: '", options.sampling, "' is neither permute nor replace"));
   }
+  const std::string& mode = options.train_transform.mode;
+  if (mode != "crop" && mode != "eval" && mode != "simclr") {
+    throw UsageError(str("data.train_transform.mode: '", mode, "' is none of crop, eval, simclr"));
+  }
   if (options.train_transform.views < 1) {
     throw UsageError(
         str("data.train_transform.views: ", options.train_transform.views, " is below 1"));
