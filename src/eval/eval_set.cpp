@@ -134,13 +134,17 @@ std::vector<std::int32_t> chosen_classes(const EvalSetOptions& options, const Li
     places[listing.class_names[c]].push_back(place);
     if (!listing.wnids.empty()) places[listing.wnids[c]].push_back(place);
   }
+  for (std::size_t c = 0; c < listing.class_names.size(); ++c) {
+    // An index, unless it is some class's name.
+    places.try_emplace(std::to_string(c), 1, static_cast<std::int32_t>(c));
+  }
   const std::vector<std::string> lines = read_lines(path, "the class list");
   for (std::size_t i = 0; i < lines.size(); ++i) {
     const auto found = places.find(lines[i]);
     if (found == places.end() || found->second.size() != 1) {
       throw UsageError(str(path, ":", i + 1, ": '", lines[i], "' names ",
                            found == places.end() ? 0 : found->second.size(), " classes of ",
-                           options.path, "; each line must be the wnid or the name of one"));
+                           options.path, "; each line must be the wnid, name or index of one"));
     }
     chosen.push_back(found->second[0]);
   }

@@ -50,7 +50,7 @@ void score_batch(const EvalSet& set, const ImageBatch& batch, const at::Tensor& 
   for (std::size_t i = 0; i < batch.refused.size(); ++i) {
     const ImageRef& item = set.items[static_cast<std::size_t>(batch.first) + i];
     if (!batch.refused[i].empty()) {
-      if (share.refused.empty()) share.refused = "'" + item.key + "': " + batch.refused[i];
+      if (share.refused.empty()) share.refused = str("'", item.key, "': ", batch.refused[i]);
       share.scores.emplace_back();
       continue;
     }

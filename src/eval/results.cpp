@@ -90,7 +90,7 @@ std::string percent(const std::optional<double>& share) {
 
 std::string percent(const std::optional<Interval>& interval) {
   if (!interval) return "-";
-  return "[" + percent(interval->lo) + ", " + percent(interval->hi) + "]";
+  return str("[", percent(interval->lo), ", ", percent(interval->hi), "]");
 }
 
 }  // namespace

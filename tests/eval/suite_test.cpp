@@ -1,0 +1,89 @@
+// SUITE.yaml: what is read, what is refused and in which words.
+#include <gtest/gtest.h>
+
+#include "plumbline/error.h"
+#include "plumbline/eval_suite.h"
+#include "tests/eval/fixture.h"
+
+namespace plumbline {
+namespace {
+
+using test::TempFolder;
+using test::write_file;
+
+EvalSuite parse(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  const TempFolder folder;
+  write_file(folder / "suite.yaml", text);
+  return read_suite(folder / "suite.yaml", overrides);
+}
+
+std::string refusal(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    (void)parse(text, overrides);
+  } catch (const UsageError& e) {
+    return e.what();
+  }
+  return "accepted";
+}
+
+TEST(Suite, ReadsSetsAndDefaults) {
+  const EvalSuite suite = parse(
+      "templates: simple\n"
+      "sets:\n"
+      "  - {name: a, layout: webdataset, path: p/a, role: reference}\n"
+      "  - {name: b, layout: imagenetv2, path: p/b, reference: a, classes: in_r}\n"
+      "  - {name: c, layout: objectnet, path: p/c, head: imagenet, border_px: 0}\n");
+  EXPECT_EQ(suite.templates, "simple");
+  ASSERT_EQ(suite.sets.size(), 3U);
+  EXPECT_EQ(suite.sets[0].role, "reference");
+  EXPECT_EQ(suite.sets[0].split, "test");
+  EXPECT_EQ(suite.sets[1].role, "shift");
+  EXPECT_EQ(suite.sets[1].variant, "matched-frequency");
+  EXPECT_EQ(suite.sets[1].classes, "in_r");
+  EXPECT_EQ(suite.sets[2].border_px, 0);
+  EXPECT_EQ(suite.sets[2].head, "imagenet");
+}
+
+TEST(Suite, OverridesReachSets) {
+  const EvalSuite suite = parse("sets: [{name: a, layout: webdataset, path: p}]",
+                                {"templates=photo", "sets.0.split=val"});
+  EXPECT_EQ(suite.templates, "photo");
+  EXPECT_EQ(suite.sets[0].split, "val");
+}
+
+TEST(Suite, RefusesWhatItDoesNotKnow) {
+  const std::string set = "{name: a, layout: webdataset, path: p";
+  const auto contains = [](const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos ? std::string("yes") : text;
+  };
+  EXPECT_EQ(contains(refusal("sets: [" + set + ", spilt: val}]"), "spilt"), "yes");
+  EXPECT_EQ(contains(refusal("template: simple\nsets: [" + set + "}]"), "template"), "yes");
+  EXPECT_EQ(contains(refusal("sets: [{name: a, layout: fmow, path: p}]"), "layout"), "yes");
+  EXPECT_EQ(contains(refusal("sets: [{name: a, layout: imagefolder}]"), "'path'"), "yes");
+  EXPECT_EQ(contains(refusal("sets: [" + set + ", kind: retrieval}]"), "kind"), "yes");
+  EXPECT_EQ(contains(refusal("sets: [{name: a/b, layout: imagefolder, path: p}]"), "name"), "yes");
+  EXPECT_EQ(contains(refusal("sets: [" + set + "}, " + set + "}]"), "second set 'a'"), "yes");
+  EXPECT_EQ(contains(refusal("sets: [" + set + ", reference: b}]"), "no other set"), "yes");
+  EXPECT_EQ(contains(refusal("sets: []"), "at least one"), "yes");
+  EXPECT_EQ(contains(refusal("templates: simple"), "at least one"), "yes");
+}
+
+TEST(Suite, MissingFolderIsNamed) {
+  const EvalSuite suite = parse("sets: [{name: a, layout: imagefolder, path: no/such/folder}]");
+  try {
+    check_paths(suite);
+    FAIL() << "accepted";
+  } catch (const UsageError& e) {
+    EXPECT_NE(std::string(e.what()).find("no/such/folder"), std::string::npos);
+  }
+}
+
+TEST(Suite, ShippedSuitesAreValid) {
+  const std::string configs = std::string(PLUMBLINE_SOURCE_DIR) + "/configs/eval/";
+  EXPECT_EQ(read_suite(configs + "imagenet-shifts.yaml").sets.size(), 6U);
+  EXPECT_EQ(read_suite(configs + "pictures.yaml").sets.size(), 6U);
+  EXPECT_EQ(read_suite(configs + "pictures-same-classes.yaml").sets.size(), 10U);
+}
+
+}  // namespace
+}  // namespace plumbline
