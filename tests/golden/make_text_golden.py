@@ -3,6 +3,9 @@
 
     .venv/bin/python tests/golden/make_text_golden.py                       -> text_golden.bin.gz
     .venv/bin/python tests/golden/make_text_golden.py OUT COUNT SEED        -> OUT, not compressed
+    ... make_text_golden.py --wordpiece VOCAB OUT COUNT SEED    the same with BERT uncased, contexts
+                                                                of 32, and VOCAB trained on the way
+    ... make_text_golden.py --measure FILE                      captions a second, a caption a line
 
 A record is: mode u8 (0 lower, 1 whitespace, 2 canonicalize), bytes u32, UTF-8, ids before cutting u16
 (with the special ones), ids of the row u8 (trailing padding left out), ids u16; little-endian.
@@ -59,6 +62,28 @@ def main(out, count, seed):
     print(f"{out}: {len(data)} bytes, {count} captions")
 
 
+def wordpiece(vocabulary, out, count, seed):
+    """As open_clip's HFTokenizer with strip_sep_token, on a vocabulary made here."""
+    import tokenizers
+    from transformers import BertTokenizerFast
+
+    clean = simple_tokenizer()(clean="whitespace").clean_fn
+    texts = list(captions(count, seed))
+    trainer = tokenizers.BertWordPieceTokenizer(lowercase=True)
+    trainer.train_from_iterator(texts[::3], vocab_size=6000, min_frequency=1, show_progress=False)
+    pieces = trainer.get_vocab()
+    pathlib.Path(vocabulary).write_text(
+        "".join(piece + "\n" for piece in sorted(pieces, key=pieces.get)), encoding="utf-8")
+    peer = BertTokenizerFast(vocabulary)
+    data = bytearray()
+    for text in texts:
+        cleaned = clean(text)
+        row = peer([cleaned], max_length=32, padding="max_length", truncation=True).input_ids[0]
+        row = [0 if i == peer.sep_token_id else i for i in row]
+        data += record(1, text, len(peer(cleaned).input_ids), row)
+    pathlib.Path(out).write_bytes(data)
+
+
 def measure(path):
     """Captions a second of the peer over a file, one caption a line."""
     tokenizer = simple_tokenizer()()
@@ -72,6 +97,8 @@ def measure(path):
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
         measure(sys.argv[2])
+    elif sys.argv[1:2] == ["--wordpiece"]:
+        wordpiece(sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5]))
     elif len(sys.argv) == 4:
         main(pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
     elif len(sys.argv) == 1:

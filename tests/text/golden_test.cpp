@@ -5,14 +5,14 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <filesystem>
-#include <set>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "core/file.h"
 #include "plumbline/handle.h"
 #include "plumbline/tokenizer.h"
 
@@ -22,8 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 const std::string kGolden = std::string(PLUMBLINE_SOURCE_DIR) + "/tests/golden/";
 const std::string kPython = std::string(PLUMBLINE_SOURCE_DIR) + "/.venv/bin/python";
-constexpr int kLiveCaptions = 11000;
-constexpr std::array<const char*, 3> kModes = {"lower", "whitespace", "canonicalize"};
 
 struct Record {
   int mode;
@@ -70,27 +68,30 @@ std::string printable(const std::string& text) {
   return out;
 }
 
-void expect_equal(const std::vector<Record>& records) {
-  std::vector<std::unique_ptr<Tokenizer>> tokenizers;
-  for (const char* mode : kModes) {
-    tokenizers.push_back(make_tokenizer({.clean = mode, .special_text = "openclip"}));
-  }
+/// `tokenizers[record.mode]` must give the ids of each record.
+void expect_equal(const std::vector<Record>& records,
+                  const std::vector<std::unique_ptr<Tokenizer>>& tokenizers) {
   int wrong = 0;
-  std::vector<std::int32_t> row(77);
   for (const Record& record : records) {
-    const int total =
-        tokenizers.at(static_cast<std::size_t>(record.mode))->encode(record.caption, row);
+    const Tokenizer& tokenizer = *tokenizers.at(static_cast<std::size_t>(record.mode));
+    std::vector<std::int32_t> row(static_cast<std::size_t>(tokenizer.context_length()), -1);
+    const int total = tokenizer.encode(record.caption, row);
     std::vector<std::int32_t> expected = record.row;
     expected.resize(row.size());
-    if (total == record.total && row == expected) continue;
-    if (++wrong <= 10) {
-      ADD_FAILURE() << kModes.at(static_cast<std::size_t>(record.mode)) << " '"
-                    << printable(record.caption) << "'\n  ours " << total << ": "
-                    << ::testing::PrintToString(row) << "\n  peer " << record.total << ": "
-                    << ::testing::PrintToString(record.row);
-    }
+    if ((total == record.total && row == expected) || ++wrong > 10) continue;
+    ADD_FAILURE() << "mode " << record.mode << " '" << printable(record.caption) << "'\n  ours "
+                  << total << ": " << ::testing::PrintToString(row) << "\n  peer " << record.total
+                  << ": " << ::testing::PrintToString(record.row);
   }
   EXPECT_EQ(wrong, 0) << "of " << records.size();
+}
+
+std::vector<std::unique_ptr<Tokenizer>> clip_tokenizers() {
+  std::vector<std::unique_ptr<Tokenizer>> tokenizers;
+  for (const char* mode : {"lower", "whitespace", "canonicalize"}) {
+    tokenizers.push_back(make_tokenizer({.clean = mode, .special_text = "openclip"}));
+  }
+  return tokenizers;
 }
 
 /// Runs a command; its exit status.
@@ -102,7 +103,7 @@ int run(const std::string& command) {
 TEST(Golden, IdsEqualOpenClip) {
   const std::vector<Record> records = read_records(kGolden + "text_golden.bin.gz");
   ASSERT_GT(records.size(), 2000U);
-  expect_equal(records);
+  expect_equal(records, clip_tokenizers());
 }
 
 TEST(Golden, LiteralAndOpenclipDifferOnlyOnSpecialText) {
@@ -122,20 +123,47 @@ TEST(Golden, LiteralAndOpenclipDifferOnlyOnSpecialText) {
   EXPECT_GT(special, 20);
 }
 
-TEST(Live, IdsEqualOpenClip) {
-  if (!fs::exists(kPython)) GTEST_SKIP() << "no Python environment: run launch/setup.sh";
-  const std::string path =
-      (fs::temp_directory_path() / ("plumbline_text_" + std::to_string(::getpid()))).string();
-  // The golden file used seed 1.
-  ASSERT_EQ(run("'" + kPython + "' '" + kGolden + "make_text_golden.py' '" + path + "' 11000 " +
-                std::to_string(std::getenv("PLUMBLINE_TEST_SEED") != nullptr
-                                   ? std::atoi(std::getenv("PLUMBLINE_TEST_SEED"))
-                                   : 2)),
-            0);
+/// A fresh folder, removed with everything in it.
+class Live : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!fs::exists(kPython)) GTEST_SKIP() << "no Python environment: run launch/setup.sh";
+    fs::create_directory(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+  void run_script(const std::string& arguments) {
+    ASSERT_EQ(run("'" + kPython + "' '" + kGolden + "make_text_golden.py' " + arguments), 0);
+  }
+  /// Another seed tries other captions: PLUMBLINE_TEST_SEED. The golden file has 1.
+  static std::string seed() {
+    const char* seed = std::getenv("PLUMBLINE_TEST_SEED");
+    return seed != nullptr ? seed : "2";
+  }
+  const fs::path folder_ =
+      fs::temp_directory_path() / ("plumbline_text_" + std::to_string(::getpid()));
+};
+
+TEST_F(Live, IdsEqualOpenClip) {
+  const std::string path = folder_ / "records";
+  run_script(path + " 11000 " + seed());
   const std::vector<Record> records = read_records(path);
-  fs::remove(path);
-  ASSERT_GT(records.size(), 10000U);
-  expect_equal(records);
+  ASSERT_GT(records.size(), 11000U);
+  expect_equal(records, clip_tokenizers());
+}
+
+TEST_F(Live, WordpieceIdsEqualBertUncased) {
+  const std::string vocabulary = folder_ / "vocab.txt";
+  const std::string path = folder_ / "records";
+  run_script("--wordpiece " + vocabulary + " " + path + " 3000 " + seed());
+  const std::vector<Record> records = read_records(path);
+  ASSERT_EQ(records.size(), 3000U);
+  std::vector<std::unique_ptr<Tokenizer>> tokenizers(2);
+  tokenizers[1] = make_tokenizer({.kind = "wordpiece",
+                                  .context_length = 32,
+                                  .path = vocabulary,
+                                  .special_text = "openclip",
+                                  .strip_sep = true});
+  expect_equal(records, tokenizers);
 }
 
 }  // namespace
