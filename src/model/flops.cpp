@@ -48,8 +48,9 @@ double resnet_flops(const VisionOptions& v, double embed_dim) {
       in = 4 * planes;
     }
   }
+  // OpenCLIP's pooling computes q and the projection for every token; ours for the one that counts.
   const double tokens = side * side + 1;
-  return total + tokens * 4 * in * in + 2 * in * in + 4 * tokens * in + 2 * in * embed_dim;
+  return total + tokens * (6 * in * in + 4 * tokens * in + 2 * in * embed_dim);
 }
 
 }  // namespace
