@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <regex>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "core/file.h"
 #include "core/philox.h"
 #include "plumbline/error.h"
 #include "plumbline/tokenizer.h"
@@ -167,6 +169,18 @@ TEST(Options, Spec) {
             (std::vector<int>{5, 2, 0, 3, 1}));
   EXPECT_TRUE(parse_tokenizer_spec("wordpiece:v.txt,strip_sep=true").strip_sep);
   EXPECT_EQ(parse_tokenizer_spec("clip,reduction=random").reduction, "random");
+}
+
+TEST(Options, SpecsOfTheReferencePage) {
+  const std::string page =
+      read_file(std::string(PLUMBLINE_SOURCE_DIR) + "/docs/reference/tokenizers.md");
+  const std::regex spec("`((sentencepiece|wordpiece):[^`]+)`");
+  int found = 0;
+  for (auto at = std::sregex_iterator(page.begin(), page.end(), spec); at != std::sregex_iterator();
+       ++at, ++found) {
+    EXPECT_EQ(parse_tokenizer_spec((*at)[1].str()).kind, (*at)[2].str());
+  }
+  EXPECT_EQ(found, 5);
 }
 
 TEST(Options, BadSpecNamesKeyAndValue) {
