@@ -71,4 +71,15 @@ std::optional<SampleGroup> GroupReader::next() {
   return std::exchange(open_, SampleGroup());
 }
 
+SampleGroup parse_group(std::span<const std::uint8_t> bytes, const std::string& name) {
+  const MemoryBytes memory(bytes, name);
+  TarReader tar(memory, TarEnd::at_size);
+  GroupReader groups(tar);
+  std::optional<SampleGroup> group = groups.next();
+  if (!group) {
+    throw TarError(BadSampleClass::bad_header, 0, str("shard ", name, ": no sample where one was"));
+  }
+  return *std::move(group);
+}
+
 }  // namespace plumbline

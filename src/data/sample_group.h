@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,5 +56,9 @@ class GroupReader {
   bool ended_ = false;
   std::uint64_t members_ = 0;
 };
+
+/// The one sample whose headers and data are `bytes`; offsets count from their beginning. Throws
+/// TarError when they are no sample. `name` stands for the shard in messages.
+[[nodiscard]] SampleGroup parse_group(std::span<const std::uint8_t> bytes, const std::string& name);
 
 }  // namespace plumbline

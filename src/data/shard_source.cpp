@@ -63,16 +63,12 @@ class ShardSource final : public Source {
   [[nodiscard]] std::optional<BadSample> take_apart(const SampleRef& ref,
                                                     std::span<const std::uint8_t> bytes,
                                                     SampleParts& parts) const override {
-    const MemoryBytes memory(bytes, shards_[ref.shard].path());
     try {
-      TarReader tar(memory, TarEnd::at_size);
-      GroupReader groups(tar);
-      std::optional<SampleGroup> group = groups.next();
-      if (!group || siphash(group->key) != ref.record.key_hash) throw changed(ref);
-      parts.group = *std::move(group);
+      parts.group = parse_group(bytes, shards_[ref.shard].path());
     } catch (const TarError&) {
       throw changed(ref);
     }
+    if (siphash(parts.group.key) != ref.record.key_hash) throw changed(ref);
     parts.key = parts.group.key;
     parts.bytes = bytes;
     const GroupMember* image = parts.group.find(options_.image_keys);

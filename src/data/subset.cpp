@@ -1,0 +1,155 @@
+#include "data/subset.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <tuple>
+
+#include "core/file.h"
+#include "data/order_plan.h"
+#include "data/parallel.h"
+#include "data/siphash.h"
+#include "data/source.h"
+#include "plumbline/error.h"
+
+namespace plumbline {
+namespace {
+
+constexpr std::uint64_t kFindAtOnce = 4096;
+constexpr double kMaxRepeats = 0.001;
+
+/// A sample that may be taken, by its place in the order of the hash.
+struct Candidate {
+  std::uint64_t hash;
+  std::uint32_t source;
+  std::uint64_t ordinal;
+  friend bool operator<(const Candidate& a, const Candidate& b) {
+    return std::tie(a.hash, a.source, a.ordinal) < std::tie(b.hash, b.source, b.ordinal);
+  }
+};
+
+std::string identity_of(const Source& source, const SampleRef& ref, const std::string& identity) {
+  if (identity == "key") return source.key(ref);
+  return std::filesystem::path(source.shard(ref)).filename().string() + "\n" + source.key(ref);
+}
+
+/// All samples of a source with their hashes: reads every key.
+std::vector<Candidate> hash_source(const Source& source, std::uint32_t number,
+                                   const SubsetOptions& options, int threads) {
+  std::vector<Candidate> all(source.size());
+  const std::uint64_t n = source.size();
+  const auto pieces = static_cast<std::int64_t>((n + kFindAtOnce - 1) / kFindAtOnce);
+  parallel_for(pieces, threads, [&](std::int64_t piece) {
+    const std::uint64_t first = static_cast<std::uint64_t>(piece) * kFindAtOnce;
+    std::vector<SampleRef> refs;
+    source.find(first, std::min(kFindAtOnce, n - first), refs);
+    for (std::size_t i = 0; i < refs.size(); ++i) {
+      const std::string identity = identity_of(source, refs[i], options.identity);
+      all[first + i] = {siphash(identity, options.seed), number, first + i};
+    }
+  });
+  return all;
+}
+
+void check_repeats(const std::vector<Candidate>& sorted, const std::string& name,
+                   const std::string& identity) {
+  std::size_t repeats = 0;
+  for (std::size_t i = 1; i < sorted.size(); ++i) {
+    repeats += sorted[i].hash == sorted[i - 1].hash ? 1 : 0;
+  }
+  if (static_cast<double>(repeats) > kMaxRepeats * static_cast<double>(sorted.size())) {
+    throw UsageError(str("source ", name, ": ", repeats, " of ", sorted.size(),
+                         " samples repeat a ", identity, ", so the hash cannot choose among them",
+                         identity == "key" ? "; try --identity shard+key" : ""));
+  }
+}
+
+std::vector<std::uint64_t> shares_of(const SubsetOptions& options) {
+  std::vector<double> weights;
+  for (const SourceOptions& source : options.sources) {
+    if (!(source.weight > 0)) {
+      throw UsageError(str("source ", source.name, ": weight ", source.weight, " is not positive"));
+    }
+    weights.push_back(source.weight);
+  }
+  return largest_remainder(weights, static_cast<std::uint64_t>(options.samples));
+}
+
+std::string provenance_of(const SubsetOptions& options,
+                          const std::vector<std::unique_ptr<Source>>& sources) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    list.push_back({{"name", sources[i]->name()},
+                    {"weight", options.sources[i].weight},
+                    {"samples", sources[i]->size()},
+                    {"fingerprint", sources[i]->fingerprint()}});
+  }
+  const nlohmann::ordered_json object = {
+      {"command", sources.size() == 1 ? "data subset" : "data mix"},
+      {"samples", options.samples},
+      {"seed", options.seed},
+      {"identity", options.identity},
+      {"samples_per_shard", options.samples_per_shard},
+      {"sources", list}};
+  return object.dump();
+}
+
+void check(const SubsetOptions& options) {
+  if (options.sources.empty()) throw UsageError("no shards to choose from");
+  if (options.samples < 1) throw UsageError(str("samples: ", options.samples, " is below 1"));
+  if (options.identity != "key" && options.identity != "shard+key") {
+    throw UsageError(str("identity '", options.identity, "' is neither key nor shard+key"));
+  }
+  for (const SourceOptions& source : options.sources) {
+    if (!source.synthetic.empty()) {
+      throw UsageError(str("source ", source.name, " is synthetic: it has no members to copy"));
+    }
+  }
+}
+
+}  // namespace
+
+SubsetReport subset(const SubsetOptions& options, const Progress& progress) {
+  check(options);
+  const int threads = options.threads > 0 ? options.threads : available_threads();
+  DataOptions data;
+  data.sources = options.sources;
+  data.index_dir = options.index_dir;
+  const auto sources = open_sources(data, LoaderContext(), threads);
+  const std::vector<std::uint64_t> shares = shares_of(options);
+
+  SubsetReport report;
+  std::vector<Candidate> chosen;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const std::string& name = sources[i]->name();
+    if (sources[i]->size() < shares[i]) {
+      throw UsageError(str("source ", name, ": ", shares[i], " samples wanted, but it has ",
+                           sources[i]->size()));
+    }
+    auto all = hash_source(*sources[i], static_cast<std::uint32_t>(i), options, threads);
+    std::sort(all.begin(), all.end());
+    check_repeats(all, name, options.identity);
+    const auto end = all.begin() + static_cast<std::ptrdiff_t>(shares[i]);
+    chosen.insert(chosen.end(), all.begin(), end);
+    report.taken.push_back(static_cast<std::int64_t>(shares[i]));
+    for (const std::int64_t n : sources[i]->excluded()) report.excluded += n;
+  }
+  std::sort(chosen.begin(), chosen.end());
+
+  const ShardFolder folder{options.out, options.samples, options.samples_per_shard, threads,
+                           provenance_of(options, sources)};
+  report.written = write_shard_folder(
+      folder,
+      [&](std::int64_t i, const std::function<void(std::string_view)>& sink) {
+        const Candidate& c = chosen[static_cast<std::size_t>(i)];
+        std::vector<SampleRef> ref;
+        sources[c.source]->find(c.ordinal, 1, ref);
+        std::vector<std::uint8_t> bytes(ref[0].record.bytes);
+        sources[c.source]->read(ref[0], bytes);
+        sink({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+      },
+      progress);
+  return report;
+}
+
+}  // namespace plumbline
