@@ -23,12 +23,10 @@ void add_train(CLI::App& app, CommandContext& context);
 void add_evaluate(CLI::App& app, CommandContext& context);
 void add_embed(CLI::App& app, CommandContext& context);
 void add_report(CLI::App& app, CommandContext& context);
-void add_export(CLI::App& app, CommandContext& context);
 void add_tokenize(CLI::App& app, CommandContext& context);
 void add_preprocess(CLI::App& app, CommandContext& context);
 void add_data(CLI::App& app, CommandContext& context);
 void add_checkpoint(CLI::App& app, CommandContext& context);
-void add_bench(CLI::App& app, CommandContext& context);
 void add_doctor(CLI::App& app, CommandContext& context);
 
 /// What `--version` prints.

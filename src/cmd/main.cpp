@@ -28,7 +28,7 @@ void print_error(const char* what) {
 /// ends with this code instead of hanging.
 [[noreturn]] void end_job(const CommandContext& context, ExitCode code) {
   std::fflush(nullptr);
-  if (context.mpi.launched()) make_host_communicator(context.mpi)->abort(static_cast<int>(code));
+  if (context.mpi.launched()) context.mpi.abort(static_cast<int>(code));
   std::_Exit(static_cast<int>(code));
 }
 
@@ -55,8 +55,8 @@ int run(int argc, char** argv) {
   CLI::App app("plumbline: train CLIP models and measure how robust they are", "plumbline");
   app.set_version_flag("--version", version_report());
   app.require_subcommand(1);
-  for (const auto add : {add_train, add_evaluate, add_report, add_embed, add_export, add_tokenize,
-                         add_preprocess, add_data, add_bench, add_checkpoint, add_doctor}) {
+  for (const auto add : {add_train, add_evaluate, add_embed, add_tokenize, add_preprocess, add_data,
+                         add_checkpoint, add_doctor}) {
     add(app, context);
   }
   try {

@@ -42,7 +42,7 @@ std::string file_checksum(const std::string& path) {
   return text;
 }
 
-Json to_json(const Progress& p) {
+Json to_json(const RunProgress& p) {
   return {{"step", p.step},
           {"samples", p.samples},
           {"applied_steps", p.applied_steps},
@@ -55,8 +55,8 @@ Json to_json(const Progress& p) {
             {"lanes", p.loader.lanes}}}};
 }
 
-Progress progress_from(const Json& j) {
-  Progress p;
+RunProgress progress_from(const Json& j) {
+  RunProgress p;
   p.step = j.at("step");
   p.samples = j.at("samples");
   p.applied_steps = j.at("applied_steps");
@@ -229,7 +229,7 @@ std::string resolve_checkpoint(const std::string& path) {
     return fs::path(path).parent_path().string();
   }
   if (fs::exists(path + "/" + kManifestFile)) return path;
-  for (const std::string dir : {path + "/checkpoints", path}) {
+  for (const std::string& dir : {path + "/checkpoints", path}) {
     for (const std::string& folder : list_checkpoints(dir)) {
       if (fs::exists(folder + "/" + kManifestFile)) return folder;
     }

@@ -14,7 +14,7 @@
 namespace plumbline {
 
 /// Where a run stands, apart from its tensors.
-struct Progress {
+struct RunProgress {
   std::int64_t step = 0;           ///< optimizer steps done (skipped ones included)
   std::int64_t samples = 0;        ///< pairs seen, globally
   std::int64_t applied_steps = 0;  ///< updates of the optimizer
@@ -26,7 +26,7 @@ struct Progress {
 struct Checkpoint {
   NamedTensors model;
   NamedTensors optimizer;  ///< exp_avg.NAME, exp_avg_sq.NAME; empty when only the model is wanted
-  Progress progress;
+  RunProgress progress;
   std::string config_yaml;  ///< the resolved run file
   std::string model_json;   ///< the model's configuration
 };

@@ -83,6 +83,11 @@ std::string varint(std::uint64_t value) {
   return bytes;
 }
 
+/// Field `number` holding a double (wire type 1).
+std::string double_field(int number, double value) {
+  return varint(static_cast<std::uint64_t>(number) << 3 | 1) + little_endian(value);
+}
+
 /// Field `number` holding bytes (wire type 2).
 std::string bytes_field(int number, const std::string& bytes) {
   return varint(static_cast<std::uint64_t>(number) << 3 | 2) + varint(bytes.size()) + bytes;
@@ -131,7 +136,9 @@ TensorBoardFile::TensorBoardFile(const std::string& dir) {
   file_.open(path, std::ios::binary);
   if (!file_) throw Error(str("cannot write ", path, ": ", std::strerror(errno)));
   // Event{wall_time = 1: double, file_version = 3: string}
-  record("\x09" + little_endian(unix_time()) + bytes_field(3, "brain.Event:2"));
+  record(double_field(1, unix_time()) + bytes_field(3, "brain.Event:2"));
+}
+record("\x09" + little_endian(unix_time()) + bytes_field(3, "brain.Event:2"));
 }
 
 void TensorBoardFile::record(const std::string& payload) {
@@ -145,12 +152,17 @@ void TensorBoardFile::write(std::int64_t step,
   std::string summary;
   for (const auto& [tag, value] : scalars) {
     // Summary.Value{tag = 1: string, simple_value = 2: float}
-    summary +=
-        bytes_field(1, bytes_field(1, tag) + "\x15" + little_endian(static_cast<float>(value)));
+    std::string item = bytes_field(1, tag);
+    item += '\x15';
+    item += little_endian(static_cast<float>(value));
+    summary += bytes_field(1, item);
   }
   // Event{wall_time = 1, step = 2: int64, summary = 5}
-  record("\x09" + little_endian(unix_time()) + "\x10" + varint(static_cast<std::uint64_t>(step)) +
-         bytes_field(5, summary));
+  std::string event = double_field(1, unix_time());
+  event += '\x10';
+  event += varint(static_cast<std::uint64_t>(step));
+  event += bytes_field(5, summary);
+  record(event);
 }
 
 double resident_mb() {

@@ -14,7 +14,7 @@ struct TrainedModel {
   std::shared_ptr<ClipModel> model;  ///< in eval mode, on the CPU
   std::unique_ptr<Tokenizer> tokenizer;
   PreprocessOptions preprocess;
-  Progress progress;
+  RunProgress progress;
   std::string folder;
 };
 

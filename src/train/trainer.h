@@ -67,7 +67,7 @@ class Trainer {
   std::optional<TrainStep> step_;
   std::unique_ptr<Loader> loader_;
   std::int64_t total_steps_ = 0;
-  Progress progress_;
+  RunProgress progress_;
   std::optional<LoaderState> resumed_loader_;
   std::int64_t first_step_ = 0;  ///< of this process
   Clock::time_point started_, last_checkpoint_, last_progress_;
