@@ -74,13 +74,14 @@ PLUMBLINE_AVX2 void horizontal_rows(const ResizePass& pass, const std::uint8_t* 
   }
 }
 
-/// How many outputs of a row can be made with 16-byte loads that stay before `end`.
+/// How many outputs of a row can be made with 16-byte loads that stay before `end`. The last load
+/// of an output begins at its last tap or before; last taps grow from output to output (last loads,
+/// which are first + a multiple of 4, do not).
 std::size_t safe_outputs(const ResizePass& pass, const std::uint8_t* row, const std::uint8_t* end) {
   std::size_t outputs = pass.taps.size();
   while (outputs > 0) {
     const Taps& taps = pass.taps[outputs - 1];
-    const int last_load = 3 * (taps.first + (taps.count - 1) / 4 * 4);
-    if (end - row >= last_load + kPixelLoad) break;
+    if (end - row >= 3 * (taps.first + taps.count - 1) + kPixelLoad) break;
     --outputs;
   }
   return outputs;
