@@ -31,12 +31,14 @@ add_library(libtorch INTERFACE IMPORTED)
 target_include_directories(libtorch SYSTEM INTERFACE
   ${PLUMBLINE_TORCH_DIR}/include ${PLUMBLINE_TORCH_DIR}/include/torch/csrc/api/include)
 target_link_directories(libtorch INTERFACE ${PLUMBLINE_TORCH_DIR}/lib)
+# libstdc++ comes first: libtorch.so exports a half-linked std::filesystem of its own (remove_all
+# jumps to address 0), which would otherwise take precedence over the real one.
 if(EXISTS "${PLUMBLINE_TORCH_DIR}/lib/libtorch_cuda.so")
   set(PLUMBLINE_TORCH_HAS_CUDA ON)
   # libtorch_cuda registers its kernels when loaded; nothing references it by symbol.
-  target_link_libraries(libtorch INTERFACE -Wl,--no-as-needed torch torch_cpu torch_cuda c10 c10_cuda
+  target_link_libraries(libtorch INTERFACE -Wl,--no-as-needed stdc++ torch torch_cpu torch_cuda c10 c10_cuda
                         ${PLUMBLINE_NCCL_LIBRARY} ${PLUMBLINE_CUDART_LIBRARY} -Wl,--as-needed)
 else()
   set(PLUMBLINE_TORCH_HAS_CUDA OFF)
-  target_link_libraries(libtorch INTERFACE -Wl,--no-as-needed torch torch_cpu c10 -Wl,--as-needed)
+  target_link_libraries(libtorch INTERFACE -Wl,--no-as-needed stdc++ torch torch_cpu c10 -Wl,--as-needed)
 endif()

@@ -36,6 +36,8 @@ function(plumbline_use_torch target)
     target_precompile_headers(plumbline_pch PRIVATE <torch/torch.h>)
   endif()
   target_precompile_headers(${target} REUSE_FROM plumbline_pch)
+  # An executable would compile with -fPIE, and the header precompiled with -fPIC be refused.
+  target_compile_options(${target} PRIVATE -fPIC)
 endfunction()
 
 # plumbline_test(FOLDER SOURCES a_test.cpp ... LINKS target ... [TORCH] [LABELS unit])
