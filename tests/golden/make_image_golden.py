@@ -25,7 +25,7 @@ import torch
 import torchvision
 import torchvision.transforms.functional as F
 from PIL import Image
-from torchvision.transforms import InterpolationMode
+from torchvision.transforms import InterpolationMode, RandomResizedCrop
 
 FAMILIES = {
     "openai": ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]),
@@ -235,6 +235,19 @@ def records(image, rng, sizes):
     return out
 
 
+def crop_distribution(width, height, scale):
+    """Points of the distribution functions of torchvision's random crop: [value, share <= value]."""
+    torch.manual_seed(1)
+    blank = Image.new("L", (width, height))
+    draws = [RandomResizedCrop.get_params(blank, scale, [3 / 4, 4 / 3]) for _ in range(20000)]
+    top, left, h, w = np.array(draws, np.float64).T
+    points = {}
+    for name, values in {"area": w * h, "aspect": w / h, "left": left, "top": top}.items():
+        at = np.unique(np.quantile(values, np.linspace(0.04, 0.96, 24), method="lower"))
+        points[name] = [[float(v), float((values <= v).mean())] for v in at]
+    return {"width": width, "height": height, "scale": scale, "draws": len(draws)} | points
+
+
 def damaged(data, rng, count):
     """Truncations at every twentieth, then single flipped bits."""
     for i in range(20):
@@ -296,7 +309,12 @@ def main():
         expected.append(entry)
     versions = {"pillow": PIL.__version__, "torchvision": torchvision.__version__,
                 "torch": torch.__version__}
-    text = json.dumps({"versions": versions, "images": expected}, indent=None if live else 1)
+    result = {"versions": versions, "images": expected}
+    if not live:
+        result["crops"] = [crop_distribution(640, 480, [0.9, 1.0]),
+                           crop_distribution(500, 333, [0.08, 1.0]),
+                           crop_distribution(300, 500, [0.9, 1.0])]
+    text = json.dumps(result, indent=None if live else 1)
     (args.out / "expected.json").write_text(text + "\n")
 
 

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -138,6 +142,35 @@ void check_damaged_files(const std::string& folder) {
   }
   EXPECT_GT(files, 2500);
   EXPECT_GT(same_verdict, files * 8 / 10);
+}
+
+/// Two-sample Kolmogorov-Smirnov, at the stored points: below the 1e-6 quantile.
+TEST(ImageParity, CropsAreDistributedAsTorchvisions) {
+  constexpr int kDraws = 20000;
+  const json golden =
+      json::parse(read_file(PLUMBLINE_SOURCE_DIR "/tests/golden/image/expected.json"));
+  ASSERT_EQ(golden["crops"].size(), 3U);
+  for (const json& crop : golden["crops"]) {
+    TrainTransformOptions options;
+    options.scale = crop["scale"].get<std::array<double, 2>>();
+    std::map<std::string, std::vector<double>> ours;
+    for (std::uint64_t g = 0; g < kDraws; ++g) {
+      const Box b = random_resized_crop(crop["width"], crop["height"], options, 11, g);
+      ours["area"].push_back(static_cast<double>(b.width) * b.height);
+      ours["aspect"].push_back(static_cast<double>(b.width) / b.height);
+      ours["left"].push_back(b.left);
+      ours["top"].push_back(b.top);
+    }
+    const double bound = 2.7 * std::sqrt(1.0 / kDraws + 1.0 / crop["draws"].get<double>());
+    for (const auto& [name, values] : ours) {
+      for (const json& point : crop[name]) {
+        const auto below = std::ranges::count_if(
+            values, [limit = point[0].get<double>()](double v) { return v <= limit; });
+        EXPECT_NEAR(static_cast<double>(below) / kDraws, point[1].get<double>(), bound)
+            << name << " <= " << point[0] << " of " << crop["width"] << 'x' << crop["height"];
+      }
+    }
+  }
 }
 
 /// PLUMBLINE_LIVE_SEED tries other random images; PLUMBLINE_KEEP=1 leaves them where they are.
