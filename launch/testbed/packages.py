@@ -60,7 +60,7 @@ def refresh_lists():
         command = ["sudo", "-n"] + command
     try:
         subprocess.run(command, check=False)
-    except FileNotFoundError:
+    except OSError:
         pass  # neither root nor sudo: the caller reports what the lists lack
 
 
@@ -79,34 +79,39 @@ def download(packages, cache):
                     *(f"{p.name}={p.version}" for p in packages)], cwd=cache, check=False)
 
 
+def known_packages(names, cache):
+    """{name: Package} by apt's lists, which are refreshed once when they lack one."""
+    for refreshed in (False, True):
+        known = {name: metadata(name, cache) for name in names}
+        unknown = [name for name, package in known.items() if package is None]
+        if not unknown:
+            return known
+        if not refreshed:
+            refresh_lists()
+    raise BuildError(f"apt does not know {', '.join(unknown)}; run `apt-get update` as root "
+                     "(the testbed is made from Debian 12)")
+
+
 def fetch(names, cache):
     """Returns {name: Package} with every file present and intact. Raises BuildError."""
     cache.mkdir(parents=True, exist_ok=True)
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two builds at once share one download
         for attempt in range(ATTEMPTS):
-            known = {name: metadata(name, cache) for name in names}
-            unknown = [name for name, package in known.items() if package is None]
-            if unknown:
-                reason = f"apt's lists do not know {', '.join(unknown)}"
-                refresh_lists()
-                continue
-            missing = [p for p in known.values() if not is_intact(p)]
-            if not missing:
-                return known
             if attempt:
-                reason = f"downloading {', '.join(p.file.name for p in missing)} failed"
                 time.sleep(2 ** attempt)
                 refresh_lists()  # a file that left the mirror has a successor in newer lists
-            else:
-                reason = ""
-            megabytes = sum(p.bytes for p in missing) / 1e6
-            print(f"downloading {len(missing)} packages, {megabytes:.0f} MB", file=sys.stderr)
-            download(missing, cache)
-        if not unknown and all(is_intact(p) for p in known.values()):
-            return known
-    raise BuildError(f"{reason or 'the download failed'} after {ATTEMPTS} attempts; "
-                     "check the network and run `apt-get update`")
+            known = known_packages(names, cache)
+            missing = [p for p in known.values() if not is_intact(p)]
+            if missing:
+                megabytes = sum(p.bytes for p in missing) / 1e6
+                print(f"downloading {len(missing)} packages, {megabytes:.0f} MB", file=sys.stderr)
+                download(missing, cache)
+                missing = [p for p in missing if not is_intact(p)]
+            if not missing:
+                return known
+    raise BuildError(f"downloading {', '.join(p.file.name for p in missing)} failed after "
+                     f"{ATTEMPTS} attempts; check the network and run `apt-get update`")
 
 
 def unpack(package, folder):

@@ -36,8 +36,7 @@ import wordnet
 from packages import BuildError
 
 SEED = 0
-HERE = Path(__file__).resolve().parent
-LABELS = HERE / "pictures-labels.txt"
+LABELS = Path(__file__).resolve().parent / "pictures-labels.txt"
 TRAINING = {"clipart": ["clipart"], "stamps": ["stamps", "stamps_cartoon"],
             "emojione": ["emojione"], "noto": ["noto"]}
 REFERENCE = "clipart"
@@ -140,15 +139,15 @@ def check_counts(table):
                                  f"{expected}; are the packages of another Debian release?")
 
 
-def read_corrections(pictures):
+def read_corrections(pictures, labels=LABELS):
     """{key: class or None} from the audited labels: key TAB class or "none" TAB reason."""
     known = {p.raw.key for p in pictures}
     corrections = {}
-    for number, line in enumerate(LABELS.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(labels.read_text(encoding="utf-8").splitlines(), 1):
         if not line or line.startswith("#"):
             continue
         fields = line.split("\t")
-        place = f"{LABELS.name}:{number}"
+        place = f"{labels.name}:{number}"
         if len(fields) != 3:
             raise BuildError(f"{place}: expected key, class and reason separated by tabs")
         key, name, _ = fields
@@ -236,8 +235,9 @@ def write_summary(out, known, table, training, evaluation, dropped):
 def fingerprint():
     """Of what decides the bytes besides the packages: these scripts, the labels, Pillow."""
     digest = hashlib.sha256(PIL.__version__.encode())
-    for path in sorted([*HERE.glob("*.py"), LABELS]):
-        digest.update(path.name.encode() + path.read_bytes())
+    modules = [layout, pixels, sources, split, wordnet]
+    for path in [Path(__file__), *(Path(module.__file__) for module in modules), LABELS]:
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
