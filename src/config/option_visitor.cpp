@@ -223,8 +223,10 @@ class ReferenceWriter : public OptionVisitor {
   void value(const std::string& key, std::array<double, 2>& v, const std::string& doc) override {
     row(key, "[" + shortest(v[0]) + ", " + shortest(v[1]) + "]", doc);
   }
-  void value(const std::string& key, std::vector<double>&, const std::string& doc) override {
-    row(key, "null", doc);
+  void value(const std::string& key, std::vector<double>& v, const std::string& doc) override {
+    std::string list;
+    for (const double x : v) list += (list.empty() ? "" : ", ") + shortest(x);
+    row(key, v.empty() ? "null" : "[" + list + "]", doc);
   }
   void value(const std::string& key, std::vector<std::string>& v, const std::string& doc) override {
     std::string list;

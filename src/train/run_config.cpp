@@ -45,7 +45,7 @@ void describe(OptionVisitor& v, TokenizerOptions& t) {
 }
 
 void describe(OptionVisitor& v, LossOptions& loss) {
-  v.text("kind", loss.kind, "clip | siglip");
+  v.text("kind", loss.kind, "`clip` or `siglip`");
   v.value("max_logit_scale", loss.max_logit_scale, {1, 200}, "the scale is clamped to it");
 }
 
