@@ -8,6 +8,7 @@
 #include <map>
 #include <sstream>
 
+#include "plumbline/error.h"
 #include "plumbline/handle.h"
 #include "plumbline/stats.h"
 
@@ -22,9 +23,9 @@ using Case = std::vector<std::string>;
 /// The lines that scipy_reference.py prints, by their first word.
 const std::multimap<std::string, Case>& cases() {
   static const std::multimap<std::string, Case> all = [] {
-    std::string command = (kSource / ".venv/bin/python").string() + " " +
-                          (kSource / "tests/stats/scipy_reference.py").string();
-    if (std::filesystem::exists(kTables)) command += " " + kTables.string();
+    std::string command = str((kSource / ".venv/bin/python").string(), " ",
+                              (kSource / "tests/stats/scipy_reference.py").string());
+    if (std::filesystem::exists(kTables)) command = str(command, " ", kTables.string());
     std::multimap<std::string, Case> read;
     const Handle<FILE, pclose> pipe(popen(command.c_str(), "r"));
     std::string text;
