@@ -1,0 +1,172 @@
+// Tables: all results, the fitted lines, models and their effective robustness, recall by class.
+
+const pointOf = (run, evaluation, set) => data.panels.flatMap(
+    panel => panel.x_set === set.reference && panel.y_set === set.name ? panel.points : []).find(
+    p => p.source === "run" && p.type === run.name && p.step === evaluation.step &&
+         p.metric === chosen.metric);
+
+function resultRow(run, evaluation, set, several, baseline) {
+  const reference = evaluation.sets.find(s => s.name === set.reference);
+  const gap = reference && valueOf(set) !== null && valueOf(reference) !== null
+      ? 100 * (valueOf(set) - valueOf(reference)) : null;
+  const cells = [
+    textCell(set.name), ...(several ? [textCell(run.name)] : []),
+    {value: evaluation.step, show: count(evaluation.step)}, textCell(set.role),
+    {value: set.n, show: count(set.n)}, {value: set.classes},
+    shareCell(set.top1), intervalCell(set.top1_ci95), shareCell(set.top5),
+    shareCell(set.mean_per_class), intervalCell(set.mean_per_class_ci95),
+    {value: gap, show: signed(gap, 1)}];
+  if (baseline) {
+    const point = set.reference ? pointOf(run, evaluation, set) : null;
+    const far = point ? departure(point) : null;
+    cells.push({value: far ? 100 * far[0] : null, show: signed(far ? 100 * far[0] : null, 1)},
+               {value: far ? far[1] : null, show: signed(far ? far[1] : null, 2)});
+  }
+  cells.push({value: set.skipped});
+  return cells;
+}
+
+function drawResults() {
+  const several = data.runs.length > 1, baseline = data.tables.baseline !== null;
+  const columns = [
+    {name: "set", text: true}, ...(several ? [{name: "run", text: true}] : []), {name: "step"},
+    {name: "role", text: true}, {name: "n"}, {name: "classes"}, {name: "top-1 %", csv: "top1"},
+    {name: "95 %", csv: "top1_ci95"}, {name: "top-5 %", csv: "top5"},
+    {name: "mean/class %", csv: "mean_per_class"}, {name: "95 %", csv: "mean_per_class_ci95"},
+    {name: "gap pp", csv: "gap_pp", title: "chosen metric, shift minus reference"},
+    ...(baseline ? [{name: "eff. rob. pp", csv: "effective_robustness_pp"},
+                    {name: "residual", csv: "residual"}] : []),
+    {name: "skipped"}];
+  const rows = data.runs.flatMap(run => run.evaluations.flatMap(evaluation =>
+      chosen.rows === "newest" && evaluation !== newestOf(run) ? [] :
+      evaluation.sets.map(set => resultRow(run, evaluation, set, several, baseline))));
+  const parent = byId("table-results");
+  parent.replaceChildren();
+  addTable(parent, "results", columns, rows, [
+    element("b", {}, "Results. "),
+    "n is the number of images scored, skipped those that could not be decoded. The gap is the " +
+    `${metricName(chosen.metric)} on the shift minus that on its reference.` +
+    (baseline ? ` Effective robustness and residual: against the ${chosen.baseline} baseline on ` +
+                `${chosen.transform} axes.` : "")]);
+}
+
+function drawFits() {
+  const parent = byId("fits");
+  parent.replaceChildren();
+  const rows = shownPanels().flatMap(panel =>
+      [...baselineFits(panel), ...(chosen.line ? checkpointFits(panel) : [])].map(fit => [
+        textCell(columnName(panel.y)), textCell(columnName(panel.x)),
+        textCell(fit.run ? `checkpoints of ${fit.run}` : fit.baseline +
+                 (fit.piece === "all" ? "" : `, ${fit.piece} the knee`)),
+        {value: fit.n}, {value: fit.slope, show: fixed(fit.slope, 3)},
+        {value: fit.slope_ci95 ? fit.slope_ci95[0] : null,
+         show: fit.slope_ci95 ? `[${fit.slope_ci95.map(s => fixed(s, 3)).join(", ")}]` : "–",
+         csv: fit.slope_ci95 ? fit.slope_ci95.join(" to ") : ""},
+        {value: fit.intercept, show: fixed(fit.intercept, 3)},
+        {value: fit.r2, show: fit.r2 === null ? "–" : fit.r2.toFixed(3)}]));
+  if (rows.length === 0) return;
+  addTable(parent, "fits", [
+    {name: "shift", text: true}, {name: "reference", text: true}, {name: "fitted to", text: true},
+    {name: "n"}, {name: "slope"}, {name: "95 %", csv: "slope_ci95"}, {name: "intercept"},
+    {name: "R²", csv: "r2"}], rows, [
+    element("b", {}, "Lines "), `on ${chosen.transform} axes; intervals from 1000 bootstrap ` +
+    "resamples of the points."]);
+}
+
+// One row a model: accuracy and distance from the line on each shift, and the mean over shifts.
+function modelRow(name, panels) {
+  const points = panels.map(panel => panel.points.find(
+      p => p.source === "models" && p.name === name && p.metric === chosen.metric));
+  const far = points.map(p => p ? departure(p) : undefined);
+  const known = far.filter(f => f);
+  const mean = i => known.length > 0 ? known.reduce((sum, f) => sum + f[i], 0) / known.length : null;
+  const first = points.find(p => p);
+  const cells = [textCell(name), textCell(first ? typeName(first.type) : null)];
+  if (data.tables.baseline) {
+    cells.push({value: mean(0) === null ? null : 100 * mean(0),
+                show: signed(mean(0) === null ? null : 100 * mean(0), 1)},
+               {value: mean(1), show: signed(mean(1), 2)});
+  }
+  points.forEach((p, i) => {
+    cells.push(shareCell(p?.x), shareCell(p?.y), intervalCell(p?.y_ci95));
+    if (data.tables.baseline) {
+      cells.push({value: far[i] ? 100 * far[i][0] : null,
+                  show: signed(far[i] ? 100 * far[i][0] : null, 1)},
+                 {value: far[i]?.[1], show: signed(far[i]?.[1], 2)});
+    }
+    if (hasTau(panels[i])) {
+      cells.push({value: p && p.tau !== null ? 100 * p.tau : null,
+                  show: signed(p && p.tau !== null ? 100 * p.tau : null, 1)});
+    }
+  });
+  return cells;
+}
+const hasTau = panel => panel.points.some(p => p.source === "models" && p.tau !== null);
+
+function drawModels() {
+  const parent = byId("models");
+  parent.replaceChildren();
+  if (!data.tables.models) return;
+  const panels = shownPanels().filter(panel => panel.points.some(p => p.source === "models"));
+  const names = [...new Set(panels.flatMap(
+      panel => panel.points.filter(p => p.source === "models").map(p => p.name)))];
+  const columns = [{name: "model", text: true}, {name: "type", text: true}];
+  if (data.tables.baseline) {
+    columns.push({name: "mean eff. rob. pp", csv: "mean_effective_robustness_pp"},
+                 {name: "mean residual", csv: "mean_residual"});
+  }
+  for (const panel of panels) {
+    columns.push({name: `${columnName(panel.x)} %`, csv: panel.x},
+                 {name: `${columnName(panel.y)} %`, csv: panel.y},
+                 {name: "95 %", csv: `${panel.y}_ci95`});
+    if (data.tables.baseline) {
+      columns.push({name: "eff. rob. pp", csv: `${panel.y}_effective_robustness_pp`},
+                   {name: "residual", csv: `${panel.y}_residual`});
+    }
+    if (hasTau(panel)) columns.push({name: "rel. rob. pp", csv: `${panel.y}_relative_robustness_pp`});
+  }
+  addTable(parent, "models", columns, names.map(name => modelRow(name, panels)), [
+    element("b", {}, "Models "), `of ${data.tables.models.path}: accuracy on reference and shift` +
+    (data.tables.baseline ? `, effective robustness and residual against the ${chosen.baseline} ` +
+        `baseline on ${chosen.transform} axes, and their plain mean over the shifts that have them. ` +
+        "Percentage points shrink at low accuracy: below 40 % compare residuals." : ".")]);
+}
+
+function drawClasses() {
+  const run = evaluatedRuns().find(r => r.classes.length > 0);
+  if (!run) return;
+  byId("classes").hidden = false;
+  const parent = byId("table-classes");
+  for (const one of data.runs.filter(r => r.classes.length > 0)) {
+    const names = [...new Set(one.classes.flatMap(set => set.names))];
+    const tallies = one.classes.map(set => {
+      const tally = new Map();
+      set.names.forEach((name, c) => {  // a name may stand for two classes
+        const before = tally.get(name) ?? [0, 0];
+        tally.set(name, [before[0] + set.correct[c], before[1] + set.n[c]]);
+      });
+      return tally;
+    });
+    const rows = names.map(name => [textCell(name), ...tallies.map(tally => {
+      const [correct, n] = tally.get(name) ?? [0, 0];
+      if (n === 0) return {value: null, show: "–", class: "muted"};
+      return {value: correct / n, class: "recall", style: `--share: ${(100 * correct / n).toFixed(1)}%`,
+              show: [`${percent(correct / n, 0)} `, element("small", {}, `${correct}/${n}`)]};
+    })]);
+    addTable(parent, `recall-by-class-${one.name}`, [
+      {name: "class", text: true}, ...one.classes.map(set => ({name: set.set}))], rows, [
+      element("b", {}, `Recall by class, ${one.name}. `),
+      "Percent of the images of a class that were given this class in the newest evaluation, and " +
+      "the counts; a dash where the set has no image of it. A class of 10 images has a 95 % " +
+      "interval of about ± 30 points."]);
+  }
+}
+
+function addTables() {
+  if (evaluatedRuns().length > 0) {
+    byId("results").hidden = false;
+    redraws.push(drawResults);
+  }
+  redraws.push(drawFits, drawModels);
+  drawClasses();
+}
