@@ -46,7 +46,20 @@ using LossFunction = LossOutput (*)(const LossInput& input, Communicator& ranks)
 /// a negative. logit_scale is ln(1/tau). Throws Error when sums leave the range of the type.
 [[nodiscard]] LossOutput ntxent_loss(const LossInput& input, Communicator& ranks);
 
-/// `loss.kind` to function; throws UsageError listing the known names.
+/// Global mean loss of a classifier and this rank's rows of its gradient.
+struct ClassLossOutput {
+  at::Tensor loss;         ///< scalar float64, the same on every rank
+  at::Tensor d_logits_BK;  ///< [b, K], typed like the logits
+};
+
+/// (1/B) sum -log softmax(logits)[label] over the rows of all ranks.
+///   logits_BK  [b, K], float32 or float64
+///   labels_B   [b], int64 in [0, K)
+/// Collective. Not in find_loss: it takes labels, not pairs.
+[[nodiscard]] ClassLossOutput cross_entropy_loss(const at::Tensor& logits_BK,
+                                                 const at::Tensor& labels_B, Communicator& ranks);
+
+/// `loss.kind` of a loss over pairs to its function; throws UsageError listing the known names.
 [[nodiscard]] LossFunction find_loss(std::string_view kind);
 
 }  // namespace plumbline

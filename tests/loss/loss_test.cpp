@@ -18,109 +18,119 @@ struct Case {
   double bias;
 };
 
-class Losses : public testing::TestWithParam<Case> {
- protected:
+const Case kCases[] = {{"clip", oracle::clip, 14.3, 0},     {"clip", oracle::clip, 100, 0},
+                       {"siglip", oracle::siglip, 10, -10}, {"siglip", oracle::siglip, 100, -20},
+                       {"ntxent", oracle::ntxent, 10, 0},   {"ntxent", oracle::ntxent, 100, 0}};
+
+/// One loss at one scale; every TEST below visits them all.
+struct Subject : Case {
   [[nodiscard]] LossInput input(double closeness, at::ScalarType type = at::kDouble) const {
-    LossInput in = oracle::input_of(oracle::features(13, 24, closeness, 7), GetParam().scale, type);
-    if (GetParam().bias != 0) {
-      in.logit_bias = at::scalar_tensor(GetParam().bias, at::TensorOptions().dtype(type));
-    }
+    LossInput in = oracle::input_of(oracle::features(13, 24, closeness, 7), scale, type);
+    if (bias != 0) in.logit_bias = at::scalar_tensor(bias, at::TensorOptions().dtype(type));
     return in;
   }
   [[nodiscard]] LossOutput ours(const LossInput& in) const {
-    return find_loss(GetParam().kind)(in, *make_single_communicator());
+    return find_loss(kind)(in, *make_single_communicator());
   }
 };
 
-TEST_P(Losses, EqualAutogradOfThePlainFormula) {
-  for (const double closeness : {0.0, 0.4, 0.6}) {
-    const LossInput in = input(closeness);
-    const LossOutput got = ours(in), want = oracle::evaluate(GetParam().formula, in);
-    EXPECT_NEAR(got.loss.item<double>(), want.loss.item<double>(),
-                1e-10 * std::max(1.0, want.loss.item<double>()));
-    const auto close = [&](const at::Tensor& a, const at::Tensor& b, const char* name) {
-      EXPECT_LT((a - b).abs().max().item<double>(), 1e-10) << name << " closeness " << closeness;
+template <typename Body>
+void for_each_loss(const Body& body) {
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(str(c.kind, " at scale ", c.scale));
+    body(Subject{c});
+  }
+}
+
+TEST(Losses, EqualAutogradOfThePlainFormula) {
+  for_each_loss([](const Subject& loss) {
+    for (const double closeness : {0.0, 0.4, 0.6}) {
+      const LossInput in = loss.input(closeness);
+      const LossOutput got = loss.ours(in), want = oracle::evaluate(loss.formula, in);
+      EXPECT_NEAR(got.loss.item<double>(), want.loss.item<double>(),
+                  1e-10 * std::max(1.0, want.loss.item<double>()));
+      const auto close = [&](const at::Tensor& a, const at::Tensor& b, const char* name) {
+        EXPECT_LT((a - b).abs().max().item<double>(), 1e-10) << name << " closeness " << closeness;
+      };
+      close(got.d_image_BD, want.d_image_BD, "image");
+      close(got.d_text_BD, want.d_text_BD, "text");
+      close(got.d_logit_scale, want.d_logit_scale, "scale");
+      if (loss.bias != 0) close(got.d_logit_bias, want.d_logit_bias, "bias");
+    }
+  });
+}
+
+TEST(Losses, EqualCentralDifferences) {
+  for_each_loss([](const Subject& loss) {
+    const LossInput in = loss.input(0.3);
+    const LossOutput got = loss.ours(in);
+    constexpr double kStep = 1e-6;
+    const auto slope = [&](const at::Tensor& x, std::int64_t i) {
+      at::Tensor flat = x.view({-1});
+      const double at = flat[i].item<double>();
+      flat[i] = at + kStep;
+      const double above = loss.ours(in).loss.item<double>();
+      flat[i] = at - kStep;
+      const double below = loss.ours(in).loss.item<double>();
+      flat[i] = at;
+      return (above - below) / (2 * kStep);
     };
-    close(got.d_image_BD, want.d_image_BD, "image");
-    close(got.d_text_BD, want.d_text_BD, "text");
-    close(got.d_logit_scale, want.d_logit_scale, "scale");
-    if (GetParam().bias != 0) close(got.d_logit_bias, want.d_logit_bias, "bias");
-  }
+    const auto check = [&](const at::Tensor& x, const at::Tensor& gradient, const char* name) {
+      const double norm = gradient.abs().max().item<double>();
+      for (std::int64_t i = 0; i < x.numel(); i += 17) {
+        EXPECT_NEAR(slope(x, i), gradient.view({-1})[i].item<double>(), 1e-6 * norm + 1e-9)
+            << name << " element " << i;
+      }
+    };
+    check(in.image_BD, got.d_image_BD, "image");
+    check(in.text_BD, got.d_text_BD, "text");
+    check(in.logit_scale, got.d_logit_scale, "scale");
+    if (loss.bias != 0) check(in.logit_bias, got.d_logit_bias, "bias");
+  });
 }
 
-TEST_P(Losses, EqualCentralDifferences) {
-  const LossInput in = input(0.3);
-  const LossOutput got = ours(in);
-  constexpr double kStep = 1e-6;
-  const auto slope = [&](const at::Tensor& x, std::int64_t i) {
-    at::Tensor flat = x.view({-1});
-    const double at = flat[i].item<double>();
-    flat[i] = at + kStep;
-    const double above = ours(in).loss.item<double>();
-    flat[i] = at - kStep;
-    const double below = ours(in).loss.item<double>();
-    flat[i] = at;
-    return (above - below) / (2 * kStep);
-  };
-  const auto check = [&](const at::Tensor& x, const at::Tensor& gradient, const char* name) {
-    const double norm = gradient.abs().max().item<double>();
-    for (std::int64_t i = 0; i < x.numel(); i += 17) {
-      EXPECT_NEAR(slope(x, i), gradient.view({-1})[i].item<double>(), 1e-6 * norm + 1e-9)
-          << name << " element " << i;
+TEST(Losses, Float32EqualsDoubleOnTheSameFeatures) {
+  for_each_loss([](const Subject& loss) {
+    for (const double closeness : {0.0, 0.5, 1.0}) {
+      const LossInput in = loss.input(closeness, at::kFloat);
+      LossInput exact = in;
+      for (at::Tensor* x : {&exact.image_BD, &exact.text_BD, &exact.logit_scale}) {
+        *x = x->to(at::kDouble);
+      }
+      if (in.logit_bias.defined()) exact.logit_bias = in.logit_bias.to(at::kDouble);
+      // s = float32 exp(t) in both.
+      exact.logit_scale = in.logit_scale.exp().to(at::kDouble).log();
+      const LossOutput got = loss.ours(in), want = loss.ours(exact);
+      EXPECT_LT(distance(got.loss, want.loss), 1e-5);
+      EXPECT_LT(distance(got.d_image_BD, want.d_image_BD), 1e-5) << closeness;
+      EXPECT_LT(distance(got.d_text_BD, want.d_text_BD), 1e-5) << closeness;
+      EXPECT_EQ(got.d_image_BD.scalar_type(), at::kFloat);
     }
-  };
-  check(in.image_BD, got.d_image_BD, "image");
-  check(in.text_BD, got.d_text_BD, "text");
-  check(in.logit_scale, got.d_logit_scale, "scale");
-  if (GetParam().bias != 0) check(in.logit_bias, got.d_logit_bias, "bias");
+  });
 }
 
-TEST_P(Losses, Float32EqualsDoubleOnTheSameFeatures) {
-  for (const double closeness : {0.0, 0.5, 1.0}) {
-    const LossInput in = input(closeness, at::kFloat);
-    LossInput exact = in;
-    for (at::Tensor* x : {&exact.image_BD, &exact.text_BD, &exact.logit_scale}) {
-      *x = x->to(at::kDouble);
-    }
-    if (in.logit_bias.defined()) exact.logit_bias = in.logit_bias.to(at::kDouble);
-    // s = float32 exp(t) in both.
-    exact.logit_scale = in.logit_scale.exp().to(at::kDouble).log();
-    const LossOutput got = ours(in), want = ours(exact);
-    EXPECT_LT(distance(got.loss, want.loss), 1e-5);
-    EXPECT_LT(distance(got.d_image_BD, want.d_image_BD), 1e-5) << closeness;
-    EXPECT_LT(distance(got.d_text_BD, want.d_text_BD), 1e-5) << closeness;
-    EXPECT_EQ(got.d_image_BD.scalar_type(), at::kFloat);
-  }
+TEST(Losses, ValueIsClampedAndTheGradientPasses) {
+  for_each_loss([](const Subject& loss) {
+    LossInput in = loss.input(0.3);
+    in.max_logit_scale = loss.scale / 2;
+    const LossOutput got = loss.ours(in);
+    LossInput half = in;
+    half.logit_scale = in.logit_scale - std::log(2.0);
+    half.max_logit_scale = 200;
+    const LossOutput want = loss.ours(half);
+    EXPECT_NEAR(got.loss.item<double>(), want.loss.item<double>(), 1e-12);
+    EXPECT_NEAR(got.d_logit_scale.item<double>(), want.d_logit_scale.item<double>(), 1e-12);
+    EXPECT_NE(got.d_logit_scale.item<double>(), 0.0);
+  });
 }
 
-TEST_P(Losses, ValueIsClampedAndTheGradientPasses) {
-  LossInput in = input(0.3);
-  in.max_logit_scale = GetParam().scale / 2;
-  const LossOutput got = ours(in);
-  LossInput half = in;
-  half.logit_scale = in.logit_scale - std::log(2.0);
-  half.max_logit_scale = 200;
-  const LossOutput want = ours(half);
-  EXPECT_NEAR(got.loss.item<double>(), want.loss.item<double>(), 1e-12);
-  EXPECT_NEAR(got.d_logit_scale.item<double>(), want.d_logit_scale.item<double>(), 1e-12);
-  EXPECT_NE(got.d_logit_scale.item<double>(), 0.0);
+TEST(Losses, KeepTheShapeOfTheScale) {
+  for_each_loss([](const Subject& loss) {
+    LossInput in = loss.input(0.3);
+    in.logit_scale = in.logit_scale.view({1});
+    EXPECT_EQ(loss.ours(in).d_logit_scale.sizes(), at::IntArrayRef({1}));
+  });
 }
-
-TEST_P(Losses, KeepTheShapeOfTheScale) {
-  LossInput in = input(0.3);
-  in.logit_scale = in.logit_scale.view({1});
-  EXPECT_EQ(ours(in).d_logit_scale.sizes(), at::IntArrayRef({1}));
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    All, Losses,
-    testing::Values(Case{"clip", oracle::clip, 14.3, 0}, Case{"clip", oracle::clip, 100, 0},
-                    Case{"siglip", oracle::siglip, 10, -10},
-                    Case{"siglip", oracle::siglip, 100, -20}, Case{"ntxent", oracle::ntxent, 10, 0},
-                    Case{"ntxent", oracle::ntxent, 100, 0}),
-    [](const auto& test) {
-      return std::string(test.param.kind) + std::to_string(static_cast<int>(test.param.scale));
-    });
 
 TEST(ClipLoss, KeepsItsDigitsWhenOverFit) {
   // Orthogonal pairs at s = 80: every positive is at cos 1, every negative at 0, and the gradient

@@ -16,10 +16,8 @@ struct Split {
   at::ScalarType type;
 };
 
-class Ranks : public testing::TestWithParam<Split> {};
-
-TEST_P(Ranks, EqualOneRankWithTheWholeBatch) {
-  const auto& [kind, rows, type] = GetParam();
+void expect_equal_to_one_rank(const Split& split) {
+  const auto& [kind, rows, type] = split;
   const LossFunction loss = find_loss(kind);
   const std::int64_t total = std::accumulate(rows.begin(), rows.end(), std::int64_t{0});
   for (const double scale : {14.3, 100.0}) {
@@ -56,24 +54,31 @@ TEST_P(Ranks, EqualOneRankWithTheWholeBatch) {
   }
 }
 
-std::vector<Split> splits() {
-  std::vector<Split> all;
+TEST(Ranks, EqualOneRankWithTheWholeBatch) {
   for (const char* kind : {"clip", "siglip", "ntxent"}) {
     for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
       for (const auto& rows : std::vector<std::vector<std::int64_t>>{
                {12}, {6, 6}, {7, 5}, {4, 4, 4}, {1, 8, 3}, {3, 3, 3, 3}, {5, 1, 2, 4}}) {
-        all.push_back({kind, rows, type});
+        SCOPED_TRACE(plumbline::str(kind, " ", type, " ", at::IntArrayRef(rows)));
+        expect_equal_to_one_rank({kind, rows, type});
       }
     }
   }
-  return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Ranks, testing::ValuesIn(splits()), [](const auto& test) {
-  std::string name = test.param.kind;
-  for (const std::int64_t n : test.param.rows) name += str("_", n);
-  return name + (test.param.type == at::kDouble ? "_f64" : "_f32");
-});
+TEST(CrossEntropy, EqualsAutogradOverAllRanks) {
+  const at::Tensor logits = (20 * oracle::features(9, 5, 0, 8).image_BD).requires_grad_();
+  const at::Tensor labels = at::tensor({0, 1, 2, 3, 4, 3, 2, 1, 0}, at::kLong);
+  const at::Tensor want = at::cross_entropy_loss(logits, labels);
+  want.backward();
+  run_in_process(2, [&](Communicator& ranks) {
+    const std::int64_t first = ranks.rank() == 0 ? 0 : 4, rows = ranks.rank() == 0 ? 4 : 5;
+    const ClassLossOutput got = cross_entropy_loss(logits.detach().narrow(0, first, rows),
+                                                   labels.narrow(0, first, rows), ranks);
+    EXPECT_NEAR(got.loss.item<double>(), want.item<double>(), 1e-12);
+    EXPECT_LT(oracle::distance(got.d_logits_BK, logits.grad().narrow(0, first, rows)), 1e-10);
+  });
+}
 
 TEST(RanksDiffer, InWidthIsAnError) {
   EXPECT_THROW(run_in_process(2,
