@@ -79,8 +79,8 @@ void require_divisible(const ConfigNode& at, const char* what, int number, int d
 void read_resnet(const ConfigNode& node, VisionOptions& vision) {
   node["layers"].get(vision.resnet_layers);
   if (vision.resnet_layers.size() != 4) {
-    node["layers"].fail("of a ModifiedResNet are four numbers, not " +
-                        std::to_string(vision.resnet_layers.size()));
+    node["layers"].fail(
+        str("of a ModifiedResNet are four numbers, not ", vision.resnet_layers.size()));
   }
   for (const int n : vision.resnet_layers) {
     if (n < 1) node["layers"].fail("has a stage without a block");

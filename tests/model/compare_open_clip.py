@@ -42,9 +42,9 @@ def compare_features(path):
     state = {k[len("state."):]: v for k, v in tensors.items() if k.startswith("state.")}
     model = build(json.loads(metadata["config"]))
     check(list(model.state_dict()) == metadata["names"].split("\n"), "names or their order")
-    model.load_state_dict(state, strict=True)
     double = tensors["image"].dtype == torch.float64
     model = (model.double() if double else model).train(metadata["mode"] == "train")
+    model.load_state_dict(state, strict=True)
     with torch.set_grad_enabled(double):
         image = model.encode_image(tensors["pixels"], normalize=True)
         text = model.encode_text(tensors["tokens"], normalize=True)

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 
 namespace plumbline {
@@ -22,6 +23,24 @@ std::uint64_t splitmix64(std::uint64_t z) {
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
   return z ^ (z >> 31);
 }
+
+/// The folder of this process's files, removed at its end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() : path_(testing::TempDir() + "plumbline_model_" + std::to_string(::getpid())) {
+    std::filesystem::create_directories(path_);
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
 
 bool contains(const std::string& name, const char* part) {
   return name.find(part) != std::string::npos;
@@ -73,8 +92,8 @@ void fill(ClipModel& model) {
 }
 
 std::string write_temporary(const std::string& name, const std::string& text) {
-  const std::string path =
-      testing::TempDir() + "plumbline_model_" + std::to_string(::getpid()) + "_" + name;
+  static const TemporaryFolder folder;
+  const std::string path = folder.path() + "/" + name;
   std::ofstream(path, std::ios::binary) << text;
   return path;
 }

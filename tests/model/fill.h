@@ -17,7 +17,7 @@ namespace plumbline {
 [[nodiscard]] at::Tensor filled(const std::string& name, at::IntArrayRef shape);
 /// Gives every tensor of the model its filled value.
 void fill(ClipModel& model);
-/// Writes `text` under a fresh name in the test's temporary folder; returns the path.
+/// Writes `text` to the file `name` of a folder that goes with this process; returns the path.
 [[nodiscard]] std::string write_temporary(const std::string& name, const std::string& text);
 
 }  // namespace plumbline
