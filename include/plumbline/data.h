@@ -97,7 +97,8 @@ struct SourceCounts {
   std::int64_t bytes = 0;
   std::int64_t substitutes = 0;
   std::array<std::int64_t, kBadSampleClasses> bad = {};  ///< met while reading
-  /// Known from the index and never planned; damaged shards count once under their verdict.
+  /// Known from the index and never planned, over the whole source (the same on every rank);
+  /// damaged shards count once under their verdict.
   std::array<std::int64_t, kBadSampleClasses> excluded = {};
 };
 

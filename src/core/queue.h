@@ -20,23 +20,23 @@ class Queue {
   void push(T item) {
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stopped_ || items_.size() < capacity_; });
+      not_full_.wait(lock, [&] { return stopped_ || items_.size() < capacity_; });
       if (stopped_) return;
       items_.push_back(std::move(item));
     }
-    changed_.notify_all();
+    not_empty_.notify_one();
   }
 
   [[nodiscard]] std::optional<T> pop() {
     std::optional<T> item;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stopped_ || !items_.empty(); });
+      not_empty_.wait(lock, [&] { return stopped_ || !items_.empty(); });
       if (stopped_) return std::nullopt;
       item.emplace(std::move(items_.front()));
       items_.pop_front();
     }
-    changed_.notify_all();
+    not_full_.notify_one();
     return item;
   }
 
@@ -46,13 +46,14 @@ class Queue {
       stopped_ = true;
       items_.clear();
     }
-    changed_.notify_all();
+    not_full_.notify_all();
+    not_empty_.notify_all();
   }
 
  private:
   const std::size_t capacity_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable not_full_, not_empty_;
   std::deque<T> items_;
   bool stopped_ = false;
 };

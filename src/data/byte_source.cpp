@@ -45,6 +45,11 @@ std::size_t FileBytes::read_at(std::uint64_t offset, std::span<std::uint8_t> out
   return done;
 }
 
+std::size_t WindowBytes::read_at(std::uint64_t offset, std::span<std::uint8_t> out) const {
+  if (offset >= size_) return 0;
+  return whole_.read_at(offset_ + offset, out.first(std::min(out.size(), size_ - offset)));
+}
+
 std::size_t MemoryBytes::read_at(std::uint64_t offset, std::span<std::uint8_t> out) const {
   if (offset >= bytes_.size()) return 0;
   const std::size_t n = std::min<std::size_t>(out.size(), bytes_.size() - offset);

@@ -75,6 +75,22 @@ class MemoryBytes final : public ByteSource {
   const std::string& name_;
 };
 
+/// A piece of another source; offsets count from its beginning. Reads through, keeps nothing.
+class WindowBytes final : public ByteSource {
+ public:
+  /// `whole` outlives the window and holds all of it.
+  WindowBytes(const ByteSource& whole, std::uint64_t offset, std::uint64_t size)
+      : whole_(whole), offset_(offset), size_(size) {}
+  [[nodiscard]] std::uint64_t size() const override { return size_; }
+  [[nodiscard]] std::size_t read_at(std::uint64_t offset,
+                                    std::span<std::uint8_t> out) const override;
+  [[nodiscard]] const std::string& name() const override { return whole_.name(); }
+
+ private:
+  const ByteSource& whole_;
+  std::uint64_t offset_, size_;
+};
+
 /// Opens a shard as plain tar bytes. Its first bytes, not its name, tell gzip and zstd: those are
 /// decompressed once into an unnamed temporary file in `spool_dir` (empty: the system's), so that
 /// they can be read at any offset; with `sparse` (the scanner refused a sparse member) the tar is

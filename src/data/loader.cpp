@@ -1,5 +1,6 @@
 // Loader and print_order: options to a plan and a pipeline, batches to counts.
 #include <algorithm>
+#include <bit>
 #include <chrono>
 
 #include "core/file.h"
@@ -55,18 +56,22 @@ OrderPlan make_plan(const DataOptions& options, const LoaderContext& context,
   return OrderPlan(plan, std::move(shapes));
 }
 
+/// Exact, unlike what operator<< prints.
+std::uint64_t bits(double value) { return std::bit_cast<std::uint64_t>(value); }
+
 std::string settings_text(const DataOptions& o, const LoaderContext& context) {
   const TrainTransformOptions& t = o.train_transform;
   const PreprocessOptions& p = context.preprocess;
-  std::string text = str(o.sampling, " ", o.weights, " ", o.vshard, " ", t.mode, " ", t.scale[0],
-                         " ", t.scale[1], " ", t.ratio[0], " ", t.ratio[1], " ", t.views, " ",
-                         p.height, " ", p.width, " ", static_cast<int>(o.resize_order), " ",
-                         o.limits.max_pixels, " ", o.limits.max_side, " ", o.limits.max_bytes);
+  std::string text =
+      str(o.sampling, " ", o.weights, " ", o.vshard, " ", t.mode, " ", bits(t.scale[0]), " ",
+          bits(t.scale[1]), " ", bits(t.ratio[0]), " ", bits(t.ratio[1]), " ", t.views, " ",
+          p.height, " ", p.width, " ", static_cast<int>(o.resize_order), " ", o.limits.max_pixels,
+          " ", o.limits.max_side, " ", o.limits.max_bytes);
   for (const SourceOptions& s : o.sources) {
-    text += str("\nsource ", s.name, " ", s.weight, " ", s.captions.join, s.captions.none, " ",
-                s.captions.lines);
+    text += str("\nsource ", s.name, " ", bits(s.weight), " ", s.captions.join, s.captions.none,
+                " ", s.captions.lines);
     for (const std::string& key : s.captions.keys) text += "\nkey " + key;
-    for (const double prob : s.captions.probs) text += str("\nprob ", prob);
+    for (const double prob : s.captions.probs) text += str("\nprob ", bits(prob));
     for (const std::string& step : s.captions.clean) text += "\nclean " + step;
     for (const std::string& key : s.image_keys) text += "\nimage " + key;
   }
@@ -133,7 +138,7 @@ Bound bound_of(const DataOptions& options, const LoaderContext& context, const O
   Bound bound{};
   PipelineSizes& sizes = bound.sizes;
   sizes.build_threads = build_threads(options, context);
-  sizes.read_threads = std::clamp(sizes.build_threads / 2, 2, 8);
+  sizes.read_threads = std::clamp(sizes.build_threads, 4, 16);
   sizes.large_bytes = kBytesPerPixel * static_cast<std::size_t>(options.limits.max_pixels);
   std::int64_t records = 0;
   for (std::size_t i = 0; i < plan.source_count(); ++i) {

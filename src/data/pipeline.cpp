@@ -27,6 +27,11 @@ std::shared_ptr<void> plain_memory(std::size_t bytes) {
           [](void* p) { ::operator delete(p, std::align_val_t(kAlignment)); }};
 }
 
+/// Chunks that can be on their way: in queues, in hands, spare.
+std::size_t chunks_of(const PipelineSizes& sizes) {
+  return static_cast<std::size_t>(3 * (sizes.read_threads + sizes.build_threads) + 1);
+}
+
 std::size_t round_up(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
@@ -55,7 +60,8 @@ Pipeline::Pipeline(const DataOptions& options, const LoaderContext& context,
       next_step_(first_step),
       to_read_(static_cast<std::size_t>(2 * sizes.read_threads)),
       to_build_(static_cast<std::size_t>(2 * sizes.build_threads)),
-      read_credit_(sizes.read_bytes),
+      spare_bytes_(sizes.read_bytes / 2 / chunks_of(sizes)),
+      read_credit_(sizes.read_bytes / 2),
       large_images_(sizes.large_bytes) {
   chunk_rows_ = std::clamp<std::int64_t>(rows_ / (4 * sizes.build_threads), 1, kMaxChunkRows);
   for (int i = 0; i < sizes.slots; ++i) {
@@ -268,6 +274,7 @@ void Pipeline::build_chunks() {
     }
     build_ns_ += nanoseconds_since(start);
     finish(**chunk, error);
+    if ((*chunk)->bytes.capacity() > spare_bytes_) (*chunk)->bytes = {};
     const std::lock_guard lock(mutex_);
     spare_.push_back(*std::move(chunk));
   }

@@ -47,7 +47,7 @@ struct PipelineSizes {
   int slots = 3;
   int build_threads = 1;
   int read_threads = 2;
-  std::size_t read_bytes = 0;   ///< encoded bytes in flight
+  std::size_t read_bytes = 0;   ///< encoded bytes: one half in flight, one in spare buffers
   std::size_t large_bytes = 0;  ///< scratch of large images
 };
 
@@ -117,6 +117,7 @@ class Pipeline {
 
   Queue<ChunkPtr> to_read_;
   Queue<ChunkPtr> to_build_;
+  std::size_t spare_bytes_;  ///< a spare chunk keeps at most so much
   Credit read_credit_;
   Credit large_images_;
   std::atomic<std::int64_t> build_ns_ = 0, read_ns_ = 0;

@@ -130,7 +130,7 @@ TEST(Pack, ListsBadRows) {
 
 SourceOptions source_of(const std::string& pattern) {
   SourceOptions source;
-  source.name = "s";
+  source.name = "shards";
   source.shards = {pattern};
   return source;
 }
