@@ -123,14 +123,13 @@ def evaluate(folder, args, step, skill):
 
 
 def write_pictures(args, root):
+    rng = random.Random(0)
+    drawn = [[picture(target, rng) for _ in range(3)] for target in range(len(CLASSES))]
     for name, _, sizes, _ in SETS:
         (root / name).mkdir(parents=True)
-        rng = random.Random(name)
-        key = 0
-        for target, n in enumerate(sizes):
-            for _ in range(n):
-                (root / name / f"s{key:07d}").write_bytes(picture(target, rng))
-                key += 1
+        targets = [target for target, n in enumerate(sizes) for _ in range(n)]
+        for key, target in enumerate(targets):
+            (root / name / f"s{key:07d}").write_bytes(drawn[target][key % 3])
 
 
 def main():

@@ -1,0 +1,238 @@
+// The page: self-contained, with the right data, drawn by a browser without an error.
+#include <algorithm>
+#include <cstdlib>
+#include <regex>
+#include <set>
+#include <sstream>
+
+#include "core/file.h"
+#include "fixture.h"
+#include "plumbline/error.h"
+#include "report/examples.h"
+
+namespace plumbline {
+namespace {
+
+using Page = ReportTest;
+
+std::string read_if_there(const std::string& path) {
+  return std::filesystem::exists(path) ? read_file(path) : "";
+}
+
+TEST_F(Page, TheTerminalTableHoldsTheNewestEvaluation) {
+  const ReportSummary summary = report({make_run("demo", "--steps 220 --every 110")});
+  const Json newest = page_data()["runs"][0]["evaluations"][1];
+  EXPECT_EQ(newest["step"], 220);
+  std::istringstream lines(summary.table);
+  std::string title, head, first;
+  std::getline(lines, title);
+  std::getline(lines, head);
+  std::getline(lines, first);
+  EXPECT_EQ(title, "demo, step 220");
+  EXPECT_TRUE(std::regex_match(head, std::regex("set +n +top1 % +95 % +mean/class % +95 %")));
+  char expected[64];
+  std::snprintf(expected, sizeof expected, "%.2f", 100 * newest["sets"][0]["top1"].get<double>());
+  EXPECT_TRUE(std::regex_match(first, std::regex("clipart +274 +" + std::string(expected) +
+                                                 " +\\[.*\\] +[0-9.]+ +\\[.*\\]")));
+}
+
+TEST_F(Page, LoadsNothingFromElsewhere) {
+  (void)report({make_run("demo", "--steps 220 --every 110")});
+  const std::string html = page();
+  EXPECT_NE(html.find("default-src 'none'"), std::string::npos);
+  // Plotly holds addresses of map tiles and licences; the page's own parts hold none at all.
+  const std::size_t plotly = html.find("plotly.js v"), end = html.find("</script>", plotly);
+  ASSERT_NE(plotly, std::string::npos);
+  const std::string own = html.substr(0, plotly) + html.substr(end);
+  EXPECT_EQ(own.find("http://"), std::string::npos);
+  EXPECT_EQ(own.find("https://"), std::string::npos);
+  EXPECT_FALSE(std::regex_search(own, std::regex(R"((src|href)="(?!data:|#))")));
+  EXPECT_FALSE(std::regex_search(own, std::regex(R"(@import|url\(|fetch\(|XMLHttpRequest)")));
+}
+
+TEST_F(Page, TextOfTheInputsCannotBecomeMarkup) {
+  const std::string run = make_run("demo <b>", "--steps 110 --every 110");
+  write("demo <b>/config.yaml", "run: </script><script>document.title = 'x'</script>\n");
+  (void)report({run});
+  EXPECT_EQ(page().find("document.title"), page().find("document.title = 'x'\\u003c"));
+  EXPECT_NE(page().find("<title>demo &lt;b&gt;"), std::string::npos);
+  EXPECT_EQ(page_data()["runs"][0]["name"], "demo <b>");
+}
+
+TEST_F(Page, ASecondReportReplacesTheFirst) {
+  const std::string run = make_run("demo", "--steps 110 --every 110");
+  (void)report({run});
+  const std::string fits_before = read_file(path("report/fits.json"));
+  (void)report({run});
+  EXPECT_EQ(read_file(path("report/fits.json")), fits_before);
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(path("report"))) {
+    EXPECT_NE(entry.path().extension(), ".tmp");
+    ++files;
+  }
+  EXPECT_EQ(files, 2U);
+}
+
+Example prediction(const std::string& key, std::int32_t target, std::size_t rank) {
+  return {key, target, {0, 1, 2, 3, 4}, rank, ""};
+}
+
+TEST(Examples, WorstFirstAndSpreadOverClasses) {
+  std::vector<Example> all;
+  for (int i = 0; i < 60; ++i) {
+    const std::string key = str("k", i);
+    all.push_back(prediction(key, i % 3, static_cast<std::size_t>(1 + i % 6)));
+  }
+  const std::vector<Example> wrong = order_candidates(all, false);
+  ASSERT_EQ(wrong.size(), 50U);
+  for (std::size_t i = 1; i < wrong.size(); ++i) EXPECT_LE(wrong[i].rank, wrong[i - 1].rank);
+  const std::vector<Example> right = order_candidates(all, true);
+  ASSERT_EQ(right.size(), 10U);
+  for (const Example& e : right) EXPECT_EQ(e.rank, 1U);
+
+  std::vector<Example> uneven;
+  for (int i = 0; i < 30; ++i) uneven.push_back(prediction(str("u", i), i < 28 ? 0 : i, 1));
+  std::set<std::int32_t> first;
+  const std::vector<Example> spread = order_candidates(uneven, true);
+  for (std::size_t i = 0; i < 3; ++i) first.insert(spread[i].target);
+  EXPECT_EQ(first.size(), 3U);
+}
+
+TEST(Examples, OrderIgnoresThePlaceInTheFile) {
+  std::vector<Example> all;
+  for (int i = 0; i < 20; ++i) all.push_back(prediction(str("k", i), 0, 1));
+  const std::vector<Example> a = order_candidates(all, true);
+  std::reverse(all.begin(), all.end());
+  const std::vector<Example> b = order_candidates(all, true);
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i].key, b[i].key);
+}
+
+TEST_F(Page, PicturesAreEmbeddedUntouchedOrTheirAbsenceTold) {
+  const std::string run = make_run("demo", "--steps 110 --every 110");
+  std::filesystem::remove_all(run + "/pictures/noto");
+  write("demo/evaluation/step-00000110/predictions/stamps.csv", "key,target,pred1\n");
+  std::filesystem::remove(run + "/evaluation/step-00000110/predictions/symbola.csv");
+  (void)report({run});
+  const Json examples = page_data()["runs"][0]["examples"];
+  ASSERT_EQ(examples.size(), 6U);
+  EXPECT_EQ(examples[0]["wrong"].size(), kExamples);
+  const std::string src = examples[0]["wrong"][0]["src"];
+  EXPECT_EQ(src.substr(0, 27), "data:image/png;base64,iVBOR");
+  EXPECT_GT(examples[0]["wrong"][0]["rank"], 1);
+  EXPECT_EQ(examples[0]["right"][0]["predictions"][0], examples[0]["right"][0]["target"]);
+  EXPECT_EQ(examples[1]["note"], "no picture of the set was found");
+  EXPECT_EQ(examples[4]["note"], "no picture of the set was found");
+  EXPECT_NE(examples[5]["note"].get<std::string>().find("symbola.csv"), std::string::npos);
+}
+
+/// Opens pages in headless Chromium; skipped where there is none.
+class Browser : public ReportTest {
+ protected:
+  void SetUp() override {
+    for (const char* name : {"chromium", "chromium-browser", "google-chrome"}) {
+      if (std::system(str("command -v ", name, " > /dev/null 2>&1").c_str()) == 0) {
+        browser_ = name;
+        return;
+      }
+    }
+    GTEST_SKIP() << "no chromium: the page is not opened in a browser";
+  }
+
+  /// The page's elements after its script ran; `check` is a script added to it, run at the end.
+  std::string open(const std::string& check) {
+    std::string html = page();
+    html.insert(html.rfind("</body>"), str("<script>", check, "</script>"));
+    write("open.html", html);
+    const std::string command =
+        str("timeout 120 ", browser_,
+            " --headless=new --no-sandbox --disable-gpu --user-data-dir=", path("profile"),
+            " --window-size=1280,900 --virtual-time-budget=20000",
+            " --enable-logging=stderr --dump-dom file://", path("open.html"), " > ", path("dom"),
+            " 2> ", path("browser-log"));
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    log_ = read_if_there(path("browser-log"));
+    return read_if_there(path("dom"));
+  }
+  [[nodiscard]] const std::string& log() const { return log_; }
+
+ private:
+  std::string browser_, log_;
+};
+
+// Works every control and export, then leaves what it saw on the page.
+constexpr const char* kUseEverything = R"(
+(async () => {
+  const seen = {saved: []}, root = document.documentElement;
+  const all = query => [...document.querySelectorAll(query)];
+  URL.createObjectURL = blob => { seen.saved.push(blob.type); return "#"; };
+  seen.figures = all(".plot .main-svg").length;
+  seen.rows = all("#table-results tbody tr").length;
+  seen.points = all("#fig-scatter .scatterlayer .point").length;
+  seen.pictures = all("#pictures img").filter(i => i.naturalWidth > 0).length;
+  all("input[type=radio], input[type=checkbox]").forEach(input => input.click());
+  all("thead button").forEach(button => { button.click(); button.click(); });
+  seen.allRows = all("#table-results tbody tr").length;
+  const shown = all("#table-results tbody tr").map(row => Number(row.cells[6].dataset.value));
+  all("#table-results thead button")[6].click();
+  const sorted = all("#table-results tbody tr").map(row => Number(row.cells[6].dataset.value));
+  seen.sorts = JSON.stringify(sorted) === JSON.stringify(shown.sort((a, b) => b - a));
+  seen.ariaSort = all("#table-results th")[6].getAttribute("aria-sort");
+  document.getElementById("theme").click();
+  seen.theme = root.dataset.theme;
+  dispatchEvent(new Event("beforeprint"));
+  dispatchEvent(new Event("afterprint"));
+  seen.themeAfterPrint = root.dataset.theme;
+  for (const button of all(".export button")) {
+    button.click();
+    await new Promise(done => setTimeout(done, 50));
+  }
+  await new Promise(done => setTimeout(done, 500));
+  seen.overflow = root.scrollWidth - root.clientWidth;
+  root.dataset.seen = JSON.stringify(seen).replaceAll('"', "'");
+})();
+)";
+
+TEST_F(Browser, DrawsEverythingAndEveryControlWorks) {
+  const std::string a = make_run("a", "--steps 440 --every 110");
+  const std::string b = make_run("b", "--steps 440 --every 110 --seed 4 --gain 1.2");
+  std::string table = "model,type,clipart,stamps\n";
+  for (int i = 0; i < 30; ++i) {
+    const double x = 0.3 + 0.02 * i;
+    table += str("m", i, ",STANDARD,", x, ",", 0.7 * x - 0.05 + 0.01 * (i % 4), "\n");
+  }
+  (void)report({a, b}, write("models.csv", "model,type,clipart,stamps\nm,VL,0.5,0.5\n"),
+               write("baseline.csv", table));
+  const std::string dom = open(kUseEverything);
+  EXPECT_NE(dom.find("data-ready=\"true\""), std::string::npos) << log();
+  EXPECT_EQ(dom.find("data-error"), std::string::npos) << log();
+  EXPECT_EQ(log().find("CONSOLE"), std::string::npos) << log();
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(dom, match, std::regex("data-seen=\"([^\"]*)\""))) << log();
+  std::string text = match[1];
+  std::replace(text.begin(), text.end(), '\'', '"');
+  const Json seen = Json::parse(text);
+  EXPECT_GE(seen["figures"], 4) << seen;
+  EXPECT_EQ(seen["rows"], 12) << seen;     // two runs, six sets
+  EXPECT_EQ(seen["allRows"], 48) << seen;  // four checkpoints
+  EXPECT_GE(seen["points"], 2 * 4 * 5 + 31) << seen;
+  EXPECT_EQ(seen["pictures"], 2 * 6 * 2 * static_cast<int>(kExamples)) << seen;
+  EXPECT_EQ(seen["sorts"], true) << seen;
+  EXPECT_EQ(seen["ariaSort"], "descending") << seen;
+  EXPECT_EQ(seen["theme"], "dark") << seen;
+  EXPECT_EQ(seen["themeAfterPrint"], "dark") << seen;
+  EXPECT_EQ(seen["overflow"], 0) << seen;
+  const auto saved = seen["saved"].get<std::vector<std::string>>();
+  EXPECT_EQ(std::count(saved.begin(), saved.end(), "image/svg+xml"), 4) << seen;
+  EXPECT_EQ(std::count(saved.begin(), saved.end(), "text/csv"), 5) << seen;
+}
+
+TEST_F(Browser, ARunWithoutEvaluationIsDrawn) {
+  (void)report({make_run("demo", "--steps 100 --every 200")});
+  const std::string dom = open("");
+  EXPECT_NE(dom.find("data-ready=\"true\""), std::string::npos) << log();
+  EXPECT_EQ(dom.find("data-error"), std::string::npos) << log();
+  EXPECT_NE(dom.find("no finished evaluation yet"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace plumbline
