@@ -12,7 +12,7 @@ function buildCurves(runs) {
     const names = runs.map(run => run.name);
     const rows = runs.length > 1 ? legendRows(names, width) : 0;
     const {layout, cells} = panelGrid(kCurves.length, width, colours,
-                                      {narrowest: 300, most: 2, aspect: 0.5, legendRows: rows});
+                                      {narrowest: 260, most: 2, aspect: 0.5, legendRows: rows});
     layout.showlegend = runs.length > 1;
     const traces = [];
     kCurves.forEach(({key, title, fromZero}, i) => {
