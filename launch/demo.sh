@@ -15,10 +15,8 @@ run=runs/pictures
 
 launch/setup.sh
 
-if [ ! -e data/pictures/complete ]; then
-  say "making the pictures testbed from Debian packages"
-  .venv/bin/python launch/testbed/pictures.py --out data/pictures --plumbline "$plumbline"
-fi
+say "the pictures testbed, from Debian packages"
+.venv/bin/python launch/testbed/pictures.py --out data/pictures --plumbline "$plumbline"
 
 gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU' || true)
 ranks=2

@@ -320,7 +320,22 @@ std::string find_config(const std::string& name, const std::string& folder) {
   return "";
 }
 
+/// OpenCLIP's schema, or a hub file {model_cfg, preprocess_cfg}.
+ModelOptions read_root(const ConfigNode& root) {
+  const ConfigNode wrapped = root["model_cfg"];
+  if (!wrapped.present()) return read_options(root, wrapped);
+  ModelOptions options = read_options(wrapped, root["preprocess_cfg"]);
+  root.reject_unknown();
+  return options;
+}
+
 }  // namespace
+
+ModelOptions parse_model(const std::string& json, const std::string& where) {
+  ModelOptions options = read_root(ConfigNode::parse(json, where));
+  options.name = "inline";
+  return options;
+}
 
 ModelOptions read_model(const std::string& name_or_path, const std::string& config_dir) {
   constexpr std::string_view kQuick = "-quickgelu";
@@ -336,12 +351,10 @@ ModelOptions read_model(const std::string& name_or_path, const std::string& conf
         str("no model '", name_or_path, "': neither a file nor a configuration in ", config_dir));
   }
   ConfigNode root = ConfigNode::read(path);
-  const bool wrapped = root["model_cfg"].present();
-  if (quick_gelu) root.set(wrapped ? "model_cfg.quick_gelu=true" : "quick_gelu=true");
-  const ConfigNode absent = root["model_cfg"];
-  ModelOptions options = wrapped ? read_options(root["model_cfg"], root["preprocess_cfg"])
-                                 : read_options(root, absent);
-  if (wrapped) root.reject_unknown();
+  if (quick_gelu) {
+    root.set(root["model_cfg"].present() ? "model_cfg.quick_gelu=true" : "quick_gelu=true");
+  }
+  ModelOptions options = read_root(root);
   options.name = std::filesystem::path(name_or_path).stem().string();
   if (path != name_or_path) options.name = name_or_path;
   return options;

@@ -125,7 +125,8 @@ EventsFile::EventsFile(const std::string& path) : path_(path), file_(open_append
 void EventsFile::write(const std::string& event, std::int64_t step,
                        const std::string& values_json) {
   Json line = {{"event", event}, {"time", unix_time()}, {"step", step}};
-  for (const auto& [key, value] : Json::parse(values_json).items()) line[key] = value;
+  const Json values = Json::parse(values_json);  // named: items() keeps a reference to it
+  for (const auto& [key, value] : values.items()) line[key] = value;
   append_line(file_, path_, line.dump());
 }
 
@@ -137,8 +138,6 @@ TensorBoardFile::TensorBoardFile(const std::string& dir) {
   if (!file_) throw Error(str("cannot write ", path, ": ", std::strerror(errno)));
   // Event{wall_time = 1: double, file_version = 3: string}
   record(double_field(1, unix_time()) + bytes_field(3, "brain.Event:2"));
-}
-record("\x09" + little_endian(unix_time()) + bytes_field(3, "brain.Event:2"));
 }
 
 void TensorBoardFile::record(const std::string& payload) {

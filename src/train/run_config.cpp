@@ -171,13 +171,17 @@ void check_together(const RunConfig& c, const ConfigNode& root) {
     root["train"]["micro_batch"].fail("must not exceed global_batch");
   }
   (void)find_loss(c.loss.kind);
+  if (c.loss.kind == "ntxent") {
+    root["loss"]["kind"].fail(
+        "compares two views of an image; training on pairs takes clip or siglip");
+  }
 }
 
-/// A preprocess family that the run file does not override comes with the kind of loss and model.
-void apply_image_size(RunConfig& c) {
-  c.preprocess.height = c.resolved_model.vision.image_height;
-  c.preprocess.width = c.resolved_model.vision.image_width;
-  c.preprocess.order = c.data.resize_order;
+/// What the sigmoid loss starts from (Zhai et al. 2023, section 3.2), whatever the model file says.
+void apply_siglip_start(RunConfig& c) {
+  if (c.loss.kind != "siglip") return;
+  c.resolved_model.init_logit_scale = std::log(10.0);
+  c.resolved_model.init_logit_bias = -10.0;
 }
 
 }  // namespace
@@ -186,20 +190,24 @@ RunConfig read_run(const std::string& path, const std::vector<std::string>& over
   ConfigNode root = ConfigNode::read(path);
   for (const std::string& assignment : overrides) root.set(assignment);
   RunConfig config;
+  const ConfigNode model = root["model"];
+  std::string name = config.model.name;
+  model["name"].get(name);
+  config.resolved_model = model["config"].present() && !model["config"].is_null()
+                              ? parse_model(model["config"].to_json(), model["config"].where())
+                              : read_model(name);
+  // The model's own preprocessing and context length hold where the run file says nothing.
+  config.preprocess = config.resolved_model.preprocess;
+  config.tokenizer.context_length = config.resolved_model.text.context_length;
   describe(*option_reader(root), config);
   root.reject_unknown();
-  if (config.model.config.empty()) {
-    config.resolved_model = read_model(config.model.name);
-  } else {
-    config.resolved_model = parse_model(config.model.config, root["model"]["config"].where());
-  }
+  config.preprocess.height = config.resolved_model.vision.image_height;
+  config.preprocess.width = config.resolved_model.vision.image_width;
+  config.preprocess.order = config.data.resize_order;
   if (config.model.patch_dropout >= 0) {
     config.resolved_model.vision.patch_dropout = config.model.patch_dropout;
   }
-  if (!root["tokenizer"]["context_length"].present()) {
-    config.tokenizer.context_length = config.resolved_model.text.context_length;
-  }
-  apply_image_size(config);
+  apply_siglip_start(config);
   check_together(config, root);
   return config;
 }

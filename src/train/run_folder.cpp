@@ -34,13 +34,14 @@ void make_folder(const std::string& path) {
     throw Error(str("the run folder ", path, " is not writable"));
 }
 
-void write_environment(const std::string& path, Communicator& ranks, const std::string& hosts,
+void write_environment(const std::string& path, Communicator& ranks,
+                       const std::vector<std::string>& hosts,
                        const std::vector<std::string>& command_line) {
   nlohmann::ordered_json environment = {{"plumbline", version_string()},
                                         {"commit", version_commit()},
                                         {"libtorch", TORCH_VERSION},
                                         {"command", command_line},
-                                        {"hosts", nlohmann::json::parse(hosts)},
+                                        {"hosts", hosts},
                                         {"world", ranks.size()},
                                         {"communicator", ranks.name()},
                                         {"cuda_devices", torch::cuda::device_count()},
@@ -61,24 +62,25 @@ std::string RunFolder::evaluation(std::int64_t step) const {
   return root + "/evaluation/" + checkpoint_name(step);
 }
 
-RunFolder make_run_folder(const RunConfig& config, Communicator& ranks,
-                          const std::vector<std::string>& command_line) {
+RunFolder make_run_folder(const RunConfig& config, Communicator& ranks) {
   RunFolder folder{config.run.dir};
   agree(ranks, [&] {
     make_folder(folder.root);
-    for (const char* name : {"/log", "/checkpoints", "/evaluation"})
+    for (const char* name : {"/log", "/checkpoints", "/evaluation"}) {
       make_folder(folder.root + name);
+    }
   });
-  std::string hosts = "[";
-  for (const std::string& host : ranks.all_gather_bytes(host_name())) {
-    hosts += (hosts.size() > 1 ? ",\"" : "\"") + host + "\"";
-  }
+  return folder;
+}
+
+void describe_run(const RunFolder& folder, const RunConfig& config, Communicator& ranks,
+                  const std::vector<std::string>& command_line) {
+  const std::vector<std::string> hosts = ranks.all_gather_bytes(host_name());
   agree(ranks, [&] {
     if (ranks.rank() != 0) return;
     write_file_atomically(folder.root + "/config.yaml", to_yaml(config));
-    write_environment(folder.root + "/environment.json", ranks, hosts + "]", command_line);
+    write_environment(folder.root + "/environment.json", ranks, hosts, command_line);
   });
-  return folder;
 }
 
 }  // namespace plumbline

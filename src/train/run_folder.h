@@ -18,9 +18,12 @@ struct RunFolder {
   [[nodiscard]] std::string evaluation(std::int64_t step) const;
 };
 
-/// Creates the folders; rank 0 also writes config.yaml and environment.json. Throws Error naming
-/// the path and the system's reason.
-[[nodiscard]] RunFolder make_run_folder(const RunConfig& config, Communicator& ranks,
-                                        const std::vector<std::string>& command_line);
+/// Creates the folders. Throws Error naming the path and the system's reason.
+[[nodiscard]] RunFolder make_run_folder(const RunConfig& config, Communicator& ranks);
+
+/// Rank 0 writes config.yaml and environment.json. Called when nothing can be refused any more, so
+/// that a refused command leaves an older run's files alone. Collective.
+void describe_run(const RunFolder& folder, const RunConfig& config, Communicator& ranks,
+                  const std::vector<std::string>& command_line);
 
 }  // namespace plumbline

@@ -2,9 +2,9 @@
 
 #include <ATen/autocast_mode.h>
 
+#include <algorithm>
 #include <cmath>
 
-#include "core/philox.h"
 #include "plumbline/error.h"
 
 namespace plumbline {
@@ -32,41 +32,24 @@ class Autocast {
   at::DeviceType type_;
 };
 
-bool is_image_tower(const std::string& name) { return name.starts_with("visual."); }
-bool is_scale(const std::string& name) { return name == "logit_scale" || name == "logit_bias"; }
-
-/// Freezes what is locked; a locked tower also keeps its batch statistics.
 NamedTensors trained_parameters(const ModelSection& options, ClipModel& model) {
-  NamedTensors trained;
-  for (const auto& [name, parameter] : model.named_parameters_in_order()) {
-    const bool locked =
-        !is_scale(name) && (is_image_tower(name) ? options.lock_image : options.lock_text);
-    parameter.set_requires_grad(!locked);
-    if (!locked) trained.emplace_back(name, parameter);
-  }
-  if (options.lock_image) {
-    for (const auto& [name, child] : model.named_modules("", false).pairs()) {
-      if (name.starts_with("visual")) child->eval();
-    }
-  }
-  return trained;
+  if (options.lock_image) lock_image(model, 0);
+  if (options.lock_text) lock_text(model, 0);
+  return model.named_parameters_in_order();
 }
 
 /// Batch-norm statistics must move once a step, in the pass that makes gradients.
-class KeepBuffers {
+class KeepRunningStatistics {
  public:
-  explicit KeepBuffers(ClipModel& model) : buffers_(model.buffers()) {
-    for (const at::Tensor& buffer : buffers_) saved_.push_back(buffer.clone());
+  explicit KeepRunningStatistics(ClipModel& model) : model_(model) {
+    model_.pass.update_running_stats = false;
   }
-  ~KeepBuffers() {
-    const at::NoGradGuard no_grad;
-    for (std::size_t i = 0; i < buffers_.size(); ++i) buffers_[i].copy_(saved_[i]);
-  }
-  KeepBuffers(const KeepBuffers&) = delete;
-  KeepBuffers& operator=(const KeepBuffers&) = delete;
+  ~KeepRunningStatistics() { model_.pass.update_running_stats = true; }
+  KeepRunningStatistics(const KeepRunningStatistics&) = delete;
+  KeepRunningStatistics& operator=(const KeepRunningStatistics&) = delete;
 
  private:
-  std::vector<at::Tensor> buffers_, saved_;
+  ClipModel& model_;
 };
 
 }  // namespace
@@ -81,15 +64,17 @@ TrainStep::TrainStep(const RunConfig& config, ClipModel& model, Ranks& ranks, at
       reducer_(trained_, device.is_cuda() ? *ranks.device : *ranks.host),
       optimizer_(config.optimizer, trained_),
       uploader_(device, config.preprocess) {
+  model_.pass.pack_text = config.model.pack_text == "auto";
+  model_.pass.prune_last_block = config.model.prune_last_block == "auto";
+  model_.pass.dropout_seed = config.run.seed;
   if (trained_.empty()) throw UsageError("nothing to train: both towers are locked");
 }
 
 TrainStep::Features TrainStep::forward(const UploadedBatch& batch, std::int64_t first,
                                        std::int64_t rows) {
-  // Drawing operations of the towers get the same bits whenever these rows are run again.
-  const std::uint64_t position = static_cast<std::uint64_t>(
-      batch.step * config_.train.global_batch + ranks_.rank() * batch.tokens_BL.size(0) + first);
-  torch::manual_seed(derive(config_.run.seed, Purpose::patch_dropout, position));
+  // Patch dropout draws by position, so that rows that run again drop the same patches.
+  model_.pass.dropout_positions.assign(positions_.begin() + first,
+                                       positions_.begin() + first + rows);
   const Autocast autocast(config_.train.precision == "bf16", device_);
   Features features;
   features.text_BD = model_.encode_text(batch.tokens_BL.narrow(0, first, rows), true);
@@ -130,7 +115,7 @@ LossOutput TrainStep::run_accumulated(const UploadedBatch& batch, std::int64_t r
   std::vector<at::Tensor> images, texts;
   {
     const at::NoGradGuard no_grad;
-    const KeepBuffers keep(model_);
+    const KeepRunningStatistics keep(model_);
     for (std::int64_t first = 0; first < all; first += rows) {
       const Features f = forward(batch, first, std::min(rows, all - first));
       images.push_back(f.image_BD);
@@ -158,6 +143,8 @@ void TrainStep::add_scale_gradients(const LossOutput& loss) {
 
 StepResult TrainStep::run(const Batch& batch, double lr) {
   const UploadedBatch uploaded = uploader_.upload(batch);
+  positions_.clear();
+  for (const Row& row : batch.row) positions_.push_back(row.position);
   const std::int64_t micro = config_.train.micro_batch;
   reducer_.zero();
   const LossOutput loss =

@@ -51,6 +51,7 @@ class TrainStep {
   GradientReducer reducer_;
   AdamW optimizer_;
   BatchUploader uploader_;
+  std::vector<std::uint64_t> positions_;  ///< of this rank's rows in the run's order
 };
 
 }  // namespace plumbline

@@ -12,7 +12,7 @@ TrainedModel open_checkpoint(const std::string& path) {
   const RunConfig config = parse_run(checkpoint.config_yaml, trained.folder + "/manifest.json");
   const ModelOptions options = parse_model(checkpoint.model_json, trained.folder);
   trained.model = make_model(options, 0);
-  load_state_dict(*trained.model, checkpoint.model, trained.folder);
+  (void)load_state_dict(*trained.model, checkpoint.model, trained.folder);
   trained.model->eval();
   trained.tokenizer = make_tokenizer(config.tokenizer);
   trained.preprocess = config.preprocess;

@@ -1,8 +1,12 @@
 // How a run starts and one step goes; what it writes stands in trainer_output.cpp.
 #include "train/trainer.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 
 #include "dist/agree.h"
@@ -15,12 +19,19 @@ namespace {
 at::Device choose_device(const RunConfig& config, Ranks& ranks) {
   at::Device device = at::kCPU;
   agree(*ranks.host, [&] { device = pick_device(config.train.device, ranks.host->local_rank()); });
+  if (config.run.deterministic) {
+    // NVLS sums vary between calls; a ring in the simple protocol does not.
+    ::setenv("NCCL_ALGO", "Ring", 1);
+    ::setenv("NCCL_PROTO", "Simple", 1);
+    ::setenv("NCCL_NVLS_ENABLE", "0", 1);
+  }
   if (device.is_cuda()) ranks.device = make_nccl_communicator(*ranks.host, device.index());
   return device;
 }
 
 void use_threads(const RunConfig& config) {
   if (config.train.threads > 0) at::set_num_threads(config.train.threads);
+  if (config.run.deterministic) at::globalContext().setDeterministicAlgorithms(true, false);
 }
 
 std::int64_t steps_of(const RunConfig& config, std::int64_t epoch_samples) {
@@ -32,9 +43,22 @@ std::int64_t steps_of(const RunConfig& config, std::int64_t epoch_samples) {
       1, static_cast<std::int64_t>(samples / static_cast<double>(config.train.global_batch)));
 }
 
+/// How many ranks share this host's cores.
+int ranks_of_this_host(Communicator& host) {
+  char name[256] = {};
+  ::gethostname(name, sizeof name - 1);
+  const std::vector<std::string> names = host.all_gather_bytes(name);
+  return static_cast<int>(std::count(names.begin(), names.end(), names[host.rank()]));
+}
+
 }  // namespace
 
 ExitCode train(const RunConfig& config, const TrainRequest& request, Ranks& ranks) {
+  if (config.train.global_batch % ranks.size() != 0) {
+    throw AgreedError(str("train.global_batch ", config.train.global_batch,
+                          " is not a multiple of the ", ranks.size(), " ranks"),
+                      ExitCode::usage);
+  }
   return Trainer(config, request, ranks).run();
 }
 
@@ -43,13 +67,15 @@ Trainer::Trainer(const RunConfig& config, const TrainRequest& request, Ranks& ra
       request_(request),
       ranks_(ranks),
       device_(choose_device(config, ranks)),
-      folder_(make_run_folder(config, *ranks.host, request.command_line)),
-      log_(folder_.log(ranks.rank()), ranks.rank() == 0) {
-  if (config.train.global_batch % ranks.size() != 0) {
-    throw UsageError(str("train.global_batch ", config.train.global_batch,
-                         " is not a multiple of the ", ranks.size(), " ranks"));
-  }
+      folder_(make_run_folder(config, *ranks.host)),
+      log_(folder_.log(ranks.rank()), ranks.rank() == 0),
+      watchdog_(config.watchdog_timeout_s, [this](const std::string& problem) {
+        log_.error(str("rank ", ranks_.rank(), ": ", problem));
+        if (!is_root())
+          std::fprintf(stderr, "error: rank %d: %s\n", ranks_.rank(), problem.c_str());
+      }) {
   use_threads(config);
+  watchdog_.enter("loading model and data", 0);
   agree(*ranks_.host, [&] {
     tokenizer_ = make_tokenizer(config_.tokenizer);
     if (tokenizer_->vocab_size() > config_.resolved_model.text.vocab_size) {
@@ -88,15 +114,19 @@ void Trainer::load_start() {
   }
 }
 
+void Trainer::tell(const std::vector<std::string>& sentences) const {
+  for (const std::string& sentence : sentences) log_.info(sentence);
+}
+
 void Trainer::start_fresh() {
   agree(*ranks_.host, [&] {
     if (config_.model.init.empty()) return;
     const std::string path = config_.model.init;
     if (path.ends_with(".safetensors")) {
-      load_state_dict(*model_, read_safetensors(path).tensors, path);
+      tell(load_state_dict(*model_, read_safetensors(path).tensors, path));
     } else {
       const std::string folder = resolve_checkpoint(path);
-      load_state_dict(*model_, read_checkpoint(folder, false).model, folder);
+      tell(load_state_dict(*model_, read_checkpoint(folder, false).model, folder));
     }
   });
   step_.emplace(config_, *model_, ranks_, device_);
@@ -112,7 +142,7 @@ void Trainer::load_checkpoint(const std::string& folder) {
                            checkpoint.model_json, " there, ", config_.resolved_model.source_json,
                            " here; use another run.dir, or model.init for its weights alone"));
     }
-    load_state_dict(*model_, checkpoint.model, folder);
+    tell(load_state_dict(*model_, checkpoint.model, folder));
   });
   step_.emplace(config_, *model_, ranks_, device_);
   agree(*ranks_.host, [&] {
@@ -129,6 +159,7 @@ void Trainer::open_loader(const std::optional<LoaderState>& from) {
   context.global_batch = config_.train.global_batch;
   context.rank = ranks_.rank();
   context.world = ranks_.size();
+  context.local_world = ranks_of_this_host(*ranks_.host);
   context.preprocess = config_.preprocess;
   context.tokenizer = tokenizer_.get();
   context.quarantine_path = is_root()
@@ -145,6 +176,7 @@ void Trainer::open_loader(const std::optional<LoaderState>& from) {
 ExitCode Trainer::run() {
   first_step_ = progress_.step;
   started_ = last_checkpoint_ = last_progress_ = Clock::now();
+  describe_run(folder_, config_, *ranks_.host, request_.command_line);
   agree(*ranks_.host, [&] { open_files(); });
   print_start();
   while (progress_.step < total_steps_) {
@@ -171,10 +203,12 @@ ExitCode Trainer::run() {
 void Trainer::one_step() {
   const auto begin = Clock::now();
   const Batch* batch = nullptr;
+  watchdog_.enter("waiting for data", progress_.step);
   agree(*ranks_.host, [&] { batch = loader_->next(); });
   const double data_wait_s = seconds_since(begin);
   const double lr =
       learning_rate(config_.schedule, config_.optimizer.lr, progress_.step, total_steps_);
+  watchdog_.enter("forward, loss, backward, update", progress_.step);
   const StepResult result = step_->run(*batch, lr);
   loader_->release(batch);
 
@@ -192,6 +226,7 @@ void Trainer::one_step() {
 }
 
 Trainer::Decision Trainer::decide() {
+  watchdog_.enter("agreeing with the other ranks", progress_.step);
   const double minutes = config_.checkpoint.every_minutes;
   const bool by_time = is_root() && minutes > 0 && seconds_since(last_checkpoint_) >= 60 * minutes;
   double words[2] = {signal_.received() != 0 ? 1.0 : 0.0, by_time ? 1.0 : 0.0};

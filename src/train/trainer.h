@@ -17,6 +17,7 @@
 #include "train/run_folder.h"
 #include "train/step.h"
 #include "train/stop_signal.h"
+#include "train/watchdog.h"
 
 namespace plumbline {
 
@@ -35,6 +36,7 @@ class Trainer {
   };
 
   void load_start();
+  void tell(const std::vector<std::string>& sentences) const;
   void start_fresh();
   void load_checkpoint(const std::string& folder);
   void open_loader(const std::optional<LoaderState>& from);
@@ -84,6 +86,7 @@ class Trainer {
   double waited_comm_s_ = 0;  ///< of the reducer, when the last step ended
   double smooth_step_s_ = 0;  ///< for the time left
   StopSignal signal_;
+  Watchdog watchdog_;
 };
 
 }  // namespace plumbline

@@ -144,6 +144,7 @@ void Trainer::share_buffers() {
 
 void Trainer::checkpoint_now() {
   finish_checkpoint();
+  watchdog_.enter("writing a checkpoint", progress_.step);
   share_buffers();
   last_checkpoint_ = Clock::now();
   if (!is_root()) return;
@@ -188,6 +189,9 @@ void Trainer::evaluate_now() {
   agree(*ranks_.host, [&] { suite = read_suite(config_.evaluate.suite); });
   EvalContext context{*model_, *tokenizer_, config_.preprocess, *ranks_.host, device_};
   context.batch = config_.evaluate.batch;
+  context.progress = [this](const std::string&, std::int64_t, std::int64_t) {
+    watchdog_.enter("evaluation", progress_.step);
+  };
   EvalResults results = evaluate(suite, context);
   results.step = progress_.step;
   results.samples = progress_.samples;
