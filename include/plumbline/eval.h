@@ -27,7 +27,7 @@ struct EvalContext {
   std::string assets = "";  ///< folder of class names and templates; empty: find_asset's places
   /// Called after each batch with this rank's counts. Empty: silent.
   std::function<void(const std::string& set, std::int64_t done, std::int64_t total)> progress = {};
-  /// Asked after each batch; when any rank says true, all throw Error with ExitCode::resumable.
+  /// Asked before each batch; when any rank says true, all throw Error with ExitCode::resumable.
   std::function<bool()> stop = {};
 };
 

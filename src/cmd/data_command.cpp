@@ -217,8 +217,10 @@ void add_order(CLI::App& group, CommandContext& context) {
   auto arguments = std::make_shared<OrderArguments>();
   CLI::App* c = group.add_subcommand("order", "The keys of each global batch, as train uses them");
   c->add_option("CONFIG", arguments->config, "Run file (YAML)")->required();
-  c->add_option("--from", arguments->from, "First step, from 0")->capture_default_str();
-  c->add_option("--steps", arguments->steps)->capture_default_str();
+  c->add_option("--from", arguments->from, "First step, from 0")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  c->add_option("--steps", arguments->steps)->check(CLI::NonNegativeNumber)->capture_default_str();
   c->add_option("--set", arguments->set, "Override one key: key.path=value")
       ->take_all()
       ->allow_extra_args(false);

@@ -38,7 +38,10 @@ ExitCode run_embed(const Arguments& arguments) {
   if (!arguments.images.empty()) {
     const ImageFeatures features = embed_images(list_images(arguments.images), context);
     file.tensors.emplace_back("image_features", features.features_ND);
-    file.metadata.emplace_back("keys", nlohmann::json(features.keys).dump());
+    // Keys are bytes of a tar or a path, not always UTF-8.
+    file.metadata.emplace_back("keys",
+                               nlohmann::json(features.keys)
+                                   .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     for (const std::string& why : features.refused) log.warn(why);
     refused = features.refused.size();
   }

@@ -19,9 +19,12 @@ int announced_rank() {
   return 0;
 }
 
-void print_error(const char* what) {
+void print_error(const std::string& what) {
   const bool colour = ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
-  std::fprintf(stderr, "%serror:%s %s\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "", what);
+  // LibTorch ends its messages with a stack trace.
+  const std::string sentence = what.substr(0, what.find("\nException raised from"));
+  std::fprintf(stderr, "%serror:%s %s\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "",
+               sentence.c_str());
 }
 
 /// An error that the ranks did not agree on: the others may wait in a collective, so the whole job
@@ -43,7 +46,7 @@ int run_action(CommandContext& context) {
     if (context.mpi.launched()) end_job(context, e.code());
     return static_cast<int>(e.code());
   } catch (const std::exception& e) {
-    print_error(str("internal: ", e.what()).c_str());
+    print_error(str("internal: ", e.what()));
     if (context.mpi.launched()) end_job(context, ExitCode::internal);
     return static_cast<int>(ExitCode::internal);
   }

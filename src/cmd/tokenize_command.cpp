@@ -23,7 +23,10 @@ void tokenize_lines(const Tokenizer& tokenizer, std::istream& in, const std::str
       throw DataError(str(name, ":", number, ": ", e.what()));
     }
     std::string out;
-    for (const std::int32_t id : ids) out += (out.empty() ? "" : " ") + std::to_string(id);
+    for (const std::int32_t id : ids) {
+      if (!out.empty()) out += ' ';
+      out += std::to_string(id);
+    }
     std::cout << out << '\n';
   }
 }
@@ -49,7 +52,8 @@ void add_tokenize(CLI::App& app, CommandContext& context) {
   CLI::App* command = app.add_subcommand("tokenize", "One caption a line in, its ids a line out");
   command->add_option("--tokenizer", arguments->tokenizer, "kind[:path][,key=value]...")
       ->capture_default_str();
-  command->add_option("--context", arguments->context_length, "Ids a caption, padded");
+  command->add_option("--context", arguments->context_length, "Ids a caption, padded")
+      ->check(CLI::PositiveNumber);
   command->add_option("FILE", arguments->file, "Captions; standard input without it");
   command->callback(
       [arguments, &context] { context.action = [arguments] { return run_tokenize(*arguments); }; });

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <map>
 #include <thread>
@@ -142,7 +143,9 @@ NcclCommunicator::NcclCommunicator(Communicator& host, const ncclUniqueId& id) :
 
 NcclCommunicator::~NcclCommunicator() {
   if (comm_ == nullptr) return;
-  if (failed_ || settle(comm_, ncclCommFinalize(comm_)) != ncclSuccess) {
+  // A rank that leaves by an exception must not wait for work that the others never join.
+  const bool broken = failed_ || std::uncaught_exceptions() > 0;
+  if (broken || settle(comm_, ncclCommFinalize(comm_)) != ncclSuccess) {
     ncclCommAbort(comm_);
   } else {
     ncclCommDestroy(comm_);

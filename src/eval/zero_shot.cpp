@@ -71,6 +71,9 @@ void Classifiers::encode_missing(const std::vector<Prompts>& missing) {
   std::string mine;
   agree(host, [&] {
     for (auto g = static_cast<std::size_t>(host.rank()); g < groups; g += world) {
+      if (context_.stop && context_.stop()) {
+        throw Error("evaluation was stopped by a signal", ExitCode::resumable);
+      }
       const at::Tensor rows =
           encode_classes(missing, borders[g], borders[g + 1]).cpu().contiguous();
       mine.append(reinterpret_cast<const char*>(rows.data_ptr<float>()), rows.nbytes());

@@ -1,5 +1,7 @@
 #include "ops/preprocess_image.h"
 
+#include <c10/core/DeviceGuard.h>
+
 #include "kernels/preprocess_image/preprocess_image.h"
 #include "ops/device.h"
 #include "plumbline/error.h"
@@ -31,6 +33,7 @@ at::Tensor preprocess_image(const at::Tensor& pixels_BHWC, const PreprocessOptio
       .mean = options.mean,
       .std = options.std};
   if (in_BHWC.is_cuda()) {
+    const c10::DeviceGuard guard(in_BHWC.device());  // a launch goes to the current device
     cuda::preprocess_image(params, static_cast<CUstream_st*>(current_stream(in_BHWC.device())));
   } else {
     cpu::preprocess_image(params);

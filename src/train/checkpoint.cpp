@@ -206,6 +206,12 @@ std::optional<std::string> newest_checkpoint(
     fs::remove_all(folder + ".corrupt", failed);
     fs::rename(folder, folder + ".corrupt", failed);
   }
+  // Those of an earlier start count too: else the second start would begin anew over the run.
+  std::error_code failed;
+  for (const auto& entry : fs::directory_iterator(dir, failed)) {
+    const fs::path& path = entry.path();
+    damaged |= path.extension() == ".corrupt" && fs::exists(path / kManifestFile);
+  }
   if (damaged) {
     throw DataError(str("no intact checkpoint in ", dir,
                         ": the damaged ones are kept as *.corrupt; start anew in another run.dir"));
@@ -226,7 +232,7 @@ void prune_checkpoints(const std::string& dir, int keep_last, std::int64_t keep_
 
 std::string resolve_checkpoint(const std::string& path) {
   if (fs::is_regular_file(path) && path.ends_with(kModelFile)) {
-    return fs::path(path).parent_path().string();
+    return fs::absolute(path).parent_path().string();
   }
   if (fs::exists(path + "/" + kManifestFile)) return path;
   for (const std::string& dir : {path + "/checkpoints", path}) {

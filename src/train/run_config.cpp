@@ -1,5 +1,6 @@
 #include "train/run_config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -76,6 +77,7 @@ void describe(OptionVisitor& v, OptimizerOptions& optimizer) {
   v.value("eps", optimizer.eps, {0, 1}, "");
   v.value("weight_decay", optimizer.weight_decay, {0, 100}, "");
   v.value("clip_norm", optimizer.clip_norm, "null = no clipping");
+  v.check(!optimizer.clip_norm || *optimizer.clip_norm > 0, "clip_norm", "must be positive");
   v.choice("decay_rule", optimizer.decay_rule, {"openclip3", "openclip4"},
            "which parameters weight decay spares");
 }
@@ -126,6 +128,8 @@ void describe(OptionVisitor& v, PreprocessOptions& p) {
   v.value("std", std, "");
   v.check(mean.size() == 3, "mean", "expected 3 numbers");
   v.check(std.size() == 3, "std", "expected 3 numbers");
+  v.check(std::all_of(std.begin(), std.end(), [](double x) { return x > 0; }), "std",
+          "must be positive");
   close(mean, p.mean);
   close(std, p.std);
   std::string filter = p.filter == Filter::bicubic ? "bicubic" : "bilinear";
@@ -169,6 +173,12 @@ void check_together(const RunConfig& c, const ConfigNode& root) {
   }
   if (c.train.micro_batch > c.train.global_batch) {
     root["train"]["micro_batch"].fail("must not exceed global_batch");
+  }
+  if (c.data.train_transform.views != 1) {
+    root["data"]["train_transform"]["views"].fail("must be 1: training on pairs takes one view");
+  }
+  if (c.evaluate.every_steps > 0 && c.evaluate.suite.empty()) {
+    root["evaluate"]["every_steps"].fail("needs evaluate.suite");
   }
   (void)find_loss(c.loss.kind);
   if (c.loss.kind == "ntxent") {

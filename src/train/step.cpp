@@ -147,6 +147,8 @@ StepResult TrainStep::run(const Batch& batch, double lr) {
   for (const Row& row : batch.row) positions_.push_back(row.position);
   const std::int64_t micro = config_.train.micro_batch;
   reducer_.zero();
+  std::vector<at::Tensor> statistics;
+  for (const at::Tensor& buffer : model_.buffers()) statistics.push_back(buffer.clone());
   const LossOutput loss =
       micro > 0 && micro < batch.rows ? run_accumulated(uploaded, micro) : run_whole(uploaded);
   add_scale_gradients(loss);
@@ -161,6 +163,10 @@ StepResult TrainStep::run(const Batch& batch, double lr) {
     optimizer_.step(lr, limit ? clip_factor(result.grad_norm, *limit) : 1.0);
     const at::NoGradGuard no_grad;
     model_.logit_scale().clamp_(0.0, std::log(config_.loss.max_logit_scale));
+  } else {
+    // A NaN in running statistics would stay for ever: evaluation and resume would fail.
+    const std::vector<at::Tensor> buffers = model_.buffers();
+    for (std::size_t i = 0; i < buffers.size(); ++i) buffers[i].copy_(statistics[i]);
   }
   uploader_.wait_copied();
   return result;

@@ -10,7 +10,9 @@ TrainedModel open_checkpoint(const std::string& path) {
   trained.folder = resolve_checkpoint(path);
   const Checkpoint checkpoint = read_checkpoint(trained.folder, false);
   const RunConfig config = parse_run(checkpoint.config_yaml, trained.folder + "/manifest.json");
-  const ModelOptions options = parse_model(checkpoint.model_json, trained.folder);
+  ModelOptions options = parse_model(checkpoint.model_json, trained.folder);
+  // The sigmoid loss gives a bias to any model, whatever its configuration says.
+  if (config.loss.kind == "siglip" && !options.init_logit_bias) options.init_logit_bias = 0.0;
   trained.model = make_model(options, 0);
   (void)load_state_dict(*trained.model, checkpoint.model, trained.folder);
   trained.model->eval();
@@ -18,6 +20,7 @@ TrainedModel open_checkpoint(const std::string& path) {
   trained.preprocess = config.preprocess;
   trained.preprocess.height = options.vision.image_height;
   trained.preprocess.width = options.vision.image_width;
+  trained.preprocess.order = config.data.resize_order;
   trained.progress = checkpoint.progress;
   return trained;
 }

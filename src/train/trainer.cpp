@@ -11,14 +11,25 @@
 
 #include "dist/agree.h"
 #include "plumbline/error.h"
+#include "plumbline/eval_suite.h"
 
 namespace plumbline {
 namespace {
+
+constexpr int kMaxSkippedInARow = 10;
 
 /// GPUs are used where there are any; without one the run says so and uses the CPU.
 at::Device choose_device(const RunConfig& config, Ranks& ranks) {
   at::Device device = at::kCPU;
   agree(*ranks.host, [&] { device = pick_device(config.train.device, ranks.host->local_rank()); });
+  const std::int64_t with_gpu =
+      ranks.host->all_reduce(static_cast<std::int64_t>(device.is_cuda()), Reduce::sum);
+  if (with_gpu != 0 && with_gpu != ranks.size()) {
+    throw AgreedError(str("only ", with_gpu, " of the ", ranks.size(),
+                          " ranks see a GPU; `plumbline doctor` on each host shows which, and "
+                          "train.device=cpu does without"),
+                      ExitCode::usage);
+  }
   if (config.run.deterministic) {
     // NVLS sums vary between calls; a ring in the simple protocol does not.
     ::setenv("NCCL_ALGO", "Ring", 1);
@@ -41,6 +52,18 @@ std::int64_t steps_of(const RunConfig& config, std::int64_t epoch_samples) {
                              : config.train.epochs * static_cast<double>(epoch_samples);
   return std::max<std::int64_t>(
       1, static_cast<std::int64_t>(samples / static_cast<double>(config.train.global_batch)));
+}
+
+/// Going on from an older checkpoint would mix two histories in one run folder, and pruning, which
+/// keeps the highest steps, would delete the new one's checkpoints.
+void refuse_later_ones(const std::string& checkpoints, const std::string& path, std::int64_t step) {
+  for (const std::string& folder : list_checkpoints(checkpoints)) {
+    const std::filesystem::path later(folder);
+    if (later.filename().string() <= checkpoint_name(step)) return;
+    if (!std::filesystem::exists(later / "manifest.json")) continue;
+    throw UsageError(str(path, " is older than ", folder,
+                         "; choose another run.dir, or go on from the newest with --resume auto"));
+  }
 }
 
 /// How many ranks share this host's cores.
@@ -84,6 +107,9 @@ Trainer::Trainer(const RunConfig& config, const TrainRequest& request, Ranks& ra
                            config_.resolved_model.text.vocab_size));
     }
     model_ = make_model(config_.resolved_model, config_.run.seed);
+    // A mistake there would otherwise end the run at its first evaluation, hours from now.
+    if (is_root() && !config_.evaluate.suite.empty())
+      check_paths(read_suite(config_.evaluate.suite));
   });
   load_start();
 }
@@ -142,6 +168,15 @@ void Trainer::load_checkpoint(const std::string& folder) {
                            checkpoint.model_json, " there, ", config_.resolved_model.source_json,
                            " here; use another run.dir, or model.init for its weights alone"));
     }
+    const RunProgress& progress = checkpoint.progress;
+    if (progress.samples != progress.step * config_.train.global_batch) {
+      throw UsageError(str("train.global_batch is ", config_.train.global_batch, ", but ", folder,
+                           " counts ", progress.samples, " pairs in ", progress.step,
+                           " steps; use another run.dir, or model.init for its weights alone"));
+    }
+    if (is_root() && request_.resume != "auto") {
+      refuse_later_ones(folder_.checkpoints(), folder, progress.step);
+    }
     tell(load_state_dict(*model_, checkpoint.model, folder));
   });
   step_.emplace(config_, *model_, ranks_, device_);
@@ -149,6 +184,7 @@ void Trainer::load_checkpoint(const std::string& folder) {
     step_->optimizer().load_state(checkpoint.optimizer, checkpoint.progress.applied_steps);
   });
   progress_ = checkpoint.progress;
+  saved_step_ = progress_.step;
   resumed_loader_ = checkpoint.progress.loader;
   open_loader(resumed_loader_);
 }
@@ -179,25 +215,27 @@ ExitCode Trainer::run() {
   describe_run(folder_, config_, *ranks_.host, request_.command_line);
   agree(*ranks_.host, [&] { open_files(); });
   print_start();
+  // An earlier process may have ended between the last step and its evaluation.
+  if (!evaluate_if_due()) return stop_early();
   while (progress_.step < total_steps_) {
     one_step();
     const Decision decision = decide();
     const bool last = progress_.step == total_steps_;
     if (decision.checkpoint || decision.stop || last) checkpoint_now();
-    if (decision.stop && !last) {
-      finish_checkpoint();
-      if (is_root()) {
-        events_->write("signal", progress_.step, str("{\"signal\":", signal_.received(), "}"));
-        log_.info(str("stopped by a signal after step ", progress_.step,
-                      "; the same command goes on from there"));
-      }
-      return ExitCode::resumable;
-    }
-    const std::int64_t every = config_.evaluate.every_steps;
-    if (!last && every > 0 && progress_.step % every == 0) evaluate_now();
+    if ((decision.stop && !last) || !evaluate_if_due()) return stop_early();
   }
-  finish_run();
-  return ExitCode::done;
+  return finish_run();
+}
+
+ExitCode Trainer::stop_early() {
+  if (saved_step_ != progress_.step) checkpoint_now();
+  finish_checkpoint(/*last=*/true);
+  if (is_root()) {
+    events_->write("signal", progress_.step, str("{\"signal\":", signal_.received(), "}"));
+    log_.info(str("stopped by a signal after step ", progress_.step,
+                  "; the same command goes on from there"));
+  }
+  return ExitCode::resumable;
 }
 
 void Trainer::one_step() {
@@ -223,6 +261,14 @@ void Trainer::one_step() {
     events_->write("skipped_step", progress_.step);
   }
   log_step(result, lr, seconds_since(begin), data_wait_s);
+  // Loss and norm are the same on every rank, so all of them give up here.
+  skipped_in_a_row_ = result.skipped ? skipped_in_a_row_ + 1 : 0;
+  if (skipped_in_a_row_ >= kMaxSkippedInARow) {
+    throw AgreedError(
+        str("loss or gradient was not finite in ", skipped_in_a_row_,
+            " steps in a row, the last being step ", progress_.step, "; the run is given up"),
+        ExitCode::internal);
+  }
 }
 
 Trainer::Decision Trainer::decide() {

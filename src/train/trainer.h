@@ -48,10 +48,13 @@ class Trainer {
   void log_step(const StepResult& result, double lr, double seconds, double data_wait_s);
   void show_progress(const StepResult& result);
   void checkpoint_now();
-  void finish_checkpoint();
-  void evaluate_now();
+  void finish_checkpoint(bool last = false);
+  [[nodiscard]] bool evaluate_now();
+  [[nodiscard]] bool evaluate_if_due();
+  [[nodiscard]] bool is_evaluated();
   void share_buffers();
-  void finish_run();
+  [[nodiscard]] ExitCode stop_early();
+  [[nodiscard]] ExitCode finish_run();
   [[nodiscard]] bool is_root() const { return ranks_.rank() == 0; }
   [[nodiscard]] double seconds_since(Clock::time_point t) const;
 
@@ -74,9 +77,9 @@ class Trainer {
   std::int64_t first_step_ = 0;  ///< of this process
   Clock::time_point started_, last_checkpoint_, last_progress_;
   std::future<std::int64_t> writing_;
-  std::int64_t writing_step_ = 0;
-  int failed_checkpoints_ = 0;
-  std::int64_t evaluated_step_ = -1;
+  std::int64_t saved_step_ = 0;  ///< of the newest checkpoint, written or under way
+  int failed_checkpoints_ = 0;   ///< in a row; rank 0 alone knows
+  int skipped_in_a_row_ = 0;
   /// Sums since the last logged step.
   struct Window {
     double seconds = 0, data_wait_s = 0, comm_wait_s = 0;

@@ -147,61 +147,96 @@ void Trainer::checkpoint_now() {
   watchdog_.enter("writing a checkpoint", progress_.step);
   share_buffers();
   last_checkpoint_ = Clock::now();
-  if (!is_root()) return;
-  Checkpoint checkpoint{snapshot(model_->state_dict()), snapshot(step_->optimizer().state()),
-                        progress_, to_yaml(config_), config_.resolved_model.source_json};
-  writing_step_ = progress_.step;
-  writing_ = std::async(config_.checkpoint.background ? std::launch::async : std::launch::deferred,
-                        [dir = folder_.checkpoints(), c = std::move(checkpoint)] {
-                          return write_checkpoint(dir, c);
-                        });
+  saved_step_ = progress_.step;
+  if (is_root()) {
+    Checkpoint checkpoint{snapshot(model_->state_dict()), snapshot(step_->optimizer().state()),
+                          progress_, to_yaml(config_), config_.resolved_model.source_json};
+    writing_ =
+        std::async(config_.checkpoint.background ? std::launch::async : std::launch::deferred,
+                   [dir = folder_.checkpoints(), c = std::move(checkpoint)] {
+                     return write_checkpoint(dir, c);
+                   });
+  }
   if (!config_.checkpoint.background) finish_checkpoint();
 }
 
 /// Waits for the write under way. A failed one leaves the older checkpoint in place and the run
-/// going; the third in a row ends it, because a run that cannot be resumed only burns money.
-void Trainer::finish_checkpoint() {
-  double give_up = 0;
-  if (is_root() && writing_.valid()) {
-    try {
-      const std::int64_t bytes = writing_.get();
-      failed_checkpoints_ = 0;
-      events_->write("checkpoint", writing_step_, str("{\"bytes\":", bytes, "}"));
-      prune_checkpoints(folder_.checkpoints(), config_.checkpoint.keep_last,
-                        config_.checkpoint.keep_every_steps);
-    } catch (const Error& e) {
-      log_.warn(str("checkpoint of step ", writing_step_, " failed: ", e.what()));
-      events_->write("checkpoint_failed", writing_step_, Json({{"why", e.what()}}).dump());
-      give_up = ++failed_checkpoints_ >= 3 ? 1 : 0;
+/// going; the third in a row ends it, because a run that cannot be resumed only burns money. The
+/// `last` one of a process must not fail: its steps would be lost behind an exit code that says all
+/// is well.
+void Trainer::finish_checkpoint(bool last) {
+  agree(*ranks_.host, [&] {
+    if (is_root() && writing_.valid()) {
+      std::int64_t bytes = 0;
+      std::string problem;
+      try {
+        bytes = writing_.get();
+      } catch (const std::exception& e) {
+        problem = e.what();
+      }
+      if (problem.empty()) {
+        failed_checkpoints_ = 0;
+        events_->write("checkpoint", saved_step_, str("{\"bytes\":", bytes, "}"));
+        prune_checkpoints(folder_.checkpoints(), config_.checkpoint.keep_last,
+                          config_.checkpoint.keep_every_steps);
+      } else {
+        ++failed_checkpoints_;
+        log_.warn(str("checkpoint of step ", saved_step_, " failed: ", problem));
+        events_->write("checkpoint_failed", saved_step_, Json({{"why", problem}}).dump());
+      }
     }
-  }
-  if (ranks_.host->all_reduce(give_up, Reduce::max) > 0) {
-    throw AgreedError("three checkpoints in a row could not be written; the last good one is kept",
-                      ExitCode::resumable);
-  }
+    if (failed_checkpoints_ >= (last ? 1 : 3)) {
+      throw Error(str("the checkpoint of step ", saved_step_, " could not be written (",
+                      failed_checkpoints_, " in a row); the last good one is kept"),
+                  ExitCode::resumable);
+    }
+  });
 }
 
-void Trainer::evaluate_now() {
-  if (config_.evaluate.suite.empty()) return;
+/// Whether the process that this one goes on from has evaluated its last step. What stands there
+/// after a step of this process is of another history and is written anew.
+bool Trainer::is_evaluated() {
+  const bool found = progress_.step == first_step_ &&
+                     std::filesystem::exists(folder_.evaluation(progress_.step) + "/results.json");
+  return ranks_.host->all_reduce(found ? 1.0 : 0.0, Reduce::min) > 0;
+}
+
+/// The evaluations between the first step and the last. Returns false when a signal stopped one.
+bool Trainer::evaluate_if_due() {
+  const std::int64_t every = config_.evaluate.every_steps, step = progress_.step;
+  const bool due = every > 0 && step > 0 && step < total_steps_ && step % every == 0;
+  return !due || is_evaluated() || evaluate_now();
+}
+
+/// Returns false when a signal stopped it; nothing is written then.
+bool Trainer::evaluate_now() {
+  if (config_.evaluate.suite.empty()) return true;
+  watchdog_.enter("evaluation", progress_.step);
   share_buffers();
   const auto begin = Clock::now();
   EvalSuite suite;
   agree(*ranks_.host, [&] { suite = read_suite(config_.evaluate.suite); });
   EvalContext context{*model_, *tokenizer_, config_.preprocess, *ranks_.host, device_};
   context.batch = config_.evaluate.batch;
-  context.progress = [this](const std::string&, std::int64_t, std::int64_t) {
+  context.stop = [this] {
     watchdog_.enter("evaluation", progress_.step);
+    return signal_.received() != 0;
   };
-  EvalResults results = evaluate(suite, context);
+  EvalResults results;
+  try {
+    results = evaluate(suite, context);
+  } catch (const AgreedError& e) {
+    if (e.code() != ExitCode::resumable) throw;
+    return false;
+  }
   results.step = progress_.step;
   results.samples = progress_.samples;
   results.model = config_.resolved_model.name;
   results.checkpoint = folder_.checkpoints() + "/" + checkpoint_name(progress_.step);
-  evaluated_step_ = progress_.step;
   agree(*ranks_.host, [&] {
     if (is_root()) write_results(results, folder_.evaluation(progress_.step));
   });
-  if (!is_root()) return;
+  if (!is_root()) return true;
   log_.info(str("evaluation after step ", progress_.step, " (", fixed(seconds_since(begin), 1),
                 " s)\n", print_table(results)));
   Json values = Json::object();
@@ -215,14 +250,13 @@ void Trainer::evaluate_now() {
   }
   events_->write("evaluation", progress_.step, values.dump());
   if (tensorboard_) tensorboard_->write(progress_.step, scalars);
+  return true;
 }
 
-void Trainer::finish_run() {
-  finish_checkpoint();
-  const bool done = std::filesystem::exists(folder_.evaluation(progress_.step) + "/results.json");
-  const bool any = ranks_.host->all_reduce(done ? 1.0 : 0.0, Reduce::min) > 0;
-  if (config_.evaluate.at_end && !any) evaluate_now();
-  if (!is_root()) return;
+ExitCode Trainer::finish_run() {
+  finish_checkpoint(/*last=*/true);
+  if (config_.evaluate.at_end && !is_evaluated() && !evaluate_now()) return stop_early();
+  if (!is_root()) return ExitCode::done;
   const double seconds = seconds_since(started_);
   const LoaderStats stats = loader_->stats();
   log_.progress("");
@@ -231,6 +265,7 @@ void Trainer::finish_run() {
                 fixed(stats.consumer_wait_s, 1), " s for data, ", stats.bad_samples(),
                 " bad samples on this rank"));
   events_->write("end", progress_.step, Json({{"seconds", seconds}}).dump());
+  return ExitCode::done;
 }
 
 }  // namespace plumbline

@@ -110,6 +110,15 @@ class Configuration(ProgramTest):
                    says=["the model of", "step-00000020", "differs"])
         self.fails("train", config, "--resume", "never", says=["already holds checkpoints"])
 
+    def test_resume_that_would_spoil_the_run(self):
+        config = self.run_file()
+        self.plumbline("train", config, "--set", "checkpoint.every_steps=10")
+        older = self.folder / "run" / "checkpoints" / "step-00000010"
+        self.fails("train", config, "--resume", older, says=["is older than", "step-00000020"])
+        self.fails("train", config, "--set", "train.global_batch=32",
+                   says=["train.global_batch is 32", "320 pairs in 20 steps"])
+        self.assertEqual(len(self.metrics()), 20)
+
     def test_usage(self):
         self.plumbline("fly", expect=2)
         self.plumbline("train", expect=2)

@@ -78,7 +78,8 @@ class Resume(ProgramTest):
     def test_resume_under_mpirun_on_another_number_of_ranks(self):
         self.plumbline("train", self.run_file("whole", 20), ranks=2)
         self.plumbline("train", self.run_file("cut", 20), "--set", "checkpoint.every_steps=10",
-                       "--set", "checkpoint.keep_last=9", ranks=2)
+                       "--set", "checkpoint.keep_last=9", "--set", "checkpoint.background=false",
+                       ranks=2)
         run = self.folder / "cut"
         last = run / "checkpoints" / "step-00000020"
         for file in last.iterdir():

@@ -112,6 +112,8 @@ TEST_F(CheckpointTest, NewestIntactOneIsTaken) {
   EXPECT_TRUE(fs::exists(folder(10) + ".corrupt"));
   fs::resize_file(folder(1) + "/state.json", 1);
   EXPECT_THROW((void)newest_checkpoint(dir(), report), DataError);
+  EXPECT_TRUE(list_checkpoints(dir()).empty());
+  EXPECT_THROW((void)newest_checkpoint(dir(), report), DataError) << "never anew over a lost run";
 }
 
 TEST_F(CheckpointTest, AWriteCutShortIsNoDamage) {

@@ -87,6 +87,10 @@ TEST(RunConfig, EveryMistakeIsAUsageErrorThatNamesIt) {
       {"train.precision=fp8", "fp32, bf16"},
       {"loss.kind=ntxent", "two views"},
       {"data.sources.0.captions.clean=[x]", "unknown step"},
+      {"data.train_transform.views=2", "one view"},
+      {"evaluate.every_steps=5", "needs evaluate.suite"},
+      {"optimizer.clip_norm=0", "positive"},
+      {"preprocess.std=[1, 0, 1]", "positive"},
       {"preprocess.mean=[1]", "3 numbers"},
       {"tokenizer.context_length=17", "context_length"}};
   for (const auto& [assignment, text] : mistakes) {
