@@ -131,7 +131,7 @@ class Data(ProgramTest):
         return self.run_file(steps=steps, text=SHARDS % (self.folder / "0.tar", max_rate))
 
     def test_missing_shard(self):
-        config = self.run_file(text=SHARDS % (self.folder / "{00..02}.tar", 0.01))
+        config = self.run_file(text=SHARDS % (self.folder / "{{00..02}}.tar", 0.01))
         done = self.plumbline("train", config, expect=2)
         self.assertIn(str(self.folder / "00.tar"), done.stderr)
 
