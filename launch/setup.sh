@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Installs what is missing and builds: Debian packages, the pinned Python packages (which carry
 # LibTorch), the assets, then the binary build/release/plumbline. A second call takes seconds.
-#   launch/setup.sh [--no-build] [--preset release|ci]
+#   launch/setup.sh [--no-build] [--preset release|ci]   (default: $PLUMBLINE_PRESET, else release)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-preset=release
+preset=${PLUMBLINE_PRESET:-release}
 build=yes
 while [ $# -gt 0 ]; do
   case "$1" in

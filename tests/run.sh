@@ -13,7 +13,7 @@ if [ "${1:-}" = --gpu ]; then
   nvidia-smi -L >/dev/null 2>&1 || { echo "error: tests/run.sh --gpu: no GPU here" >&2; exit 1; }
 fi
 
-launch/setup.sh --preset "${PLUMBLINE_PRESET:-release}"
+launch/setup.sh
 
 log=build/release/ctest.log
 status=0
