@@ -7,6 +7,7 @@
 
 #include "core/assets.h"
 #include "core/file.h"
+#include "data/siphash.h"
 #include "eval/layouts.h"
 #include "plumbline/error.h"
 
@@ -29,13 +30,25 @@ constexpr Layout kLayouts[] = {
     {"imagenet_r", list_imagenet_r},
     {"imagenet_a", list_imagenet_a},
     {"objectnet", list_objectnet},
+    {"iwildcam", list_iwildcam},
+    {"fmow", list_fmow},
 };
 
+/// "an oil or gas facility" for oil_or_gas_facility.
+std::string with_article(std::string name) {
+  const bool vowel = !name.empty() && std::string("aeiou").find(name[0]) != std::string::npos;
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return str(vowel ? "an " : "a ", name);
+}
+
+/// {c} is the name, {a} the name as words behind its article.
 std::string fill(const std::string& text, const std::string& name) {
   std::string out;
   std::size_t from = 0;
-  for (auto at = text.find("{c}"); at != std::string::npos; at = text.find("{c}", from)) {
-    out.append(text, from, at - from).append(name);
+  for (auto at = text.find('{'); at != std::string::npos; at = text.find('{', at + 1)) {
+    const std::string place = text.substr(at, 3);
+    if (place != "{c}" && place != "{a}") continue;
+    out.append(text, from, at - from).append(place == "{c}" ? name : with_article(name));
     from = at + 3;
   }
   return out.append(text, from);
@@ -44,7 +57,8 @@ std::string fill(const std::string& text, const std::string& name) {
 void check_templates(const std::vector<std::string>& templates, const std::string& from) {
   if (templates.empty()) throw UsageError(str(from, ": no template in it"));
   for (std::size_t i = 0; i < templates.size(); ++i) {
-    if (templates[i].find("{c}") == std::string::npos) {
+    if (templates[i].find("{c}") == std::string::npos &&
+        templates[i].find("{a}") == std::string::npos) {
       throw UsageError(
           str(from, ":", i + 1, ": the template '", templates[i], "' does not hold {c}"));
     }
@@ -153,32 +167,107 @@ std::vector<std::int32_t> chosen_classes(const EvalSetOptions& options, const Li
   return chosen;
 }
 
+/// Place of each class in the chosen list; -1 where it is not in it.
+std::vector<std::int32_t> positions(const std::vector<std::int32_t>& chosen, std::size_t classes) {
+  std::vector<std::int32_t> position(classes, -1);
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    position[static_cast<std::size_t>(chosen[i])] = static_cast<std::int32_t>(i);
+  }
+  return position;
+}
+
 /// Keeps the chosen classes' columns and images; targets become positions in the list.
 void restrict_classes(EvalSet& set, const std::vector<std::int32_t>& chosen) {
-  std::vector<std::int32_t> position(set.class_names.size(), -1);
+  const std::vector<std::int32_t> position = positions(chosen, set.class_names.size());
   std::vector<std::string> names;
   Prompts prompts;
-  for (std::size_t i = 0; i < chosen.size(); ++i) {
-    const auto c = static_cast<std::size_t>(chosen[i]);
-    position[c] = static_cast<std::int32_t>(i);
-    names.push_back(set.class_names[c]);
-    prompts.push_back(set.prompts[c]);
+  for (const std::int32_t c : chosen) {
+    names.push_back(set.class_names[static_cast<std::size_t>(c)]);
+    if (!set.prompts.empty()) prompts.push_back(set.prompts[static_cast<std::size_t>(c)]);
   }
   std::vector<ImageRef> items;
   std::vector<std::int32_t> targets;
+  std::vector<Grouping> groupings = set.groupings;
+  for (Grouping& grouping : groupings) grouping.group_of.clear();
   for (std::size_t i = 0; i < set.items.size(); ++i) {
     const std::int32_t target = position[static_cast<std::size_t>(set.targets[i])];
     if (target < 0) continue;
     items.push_back(std::move(set.items[i]));
     targets.push_back(target);
+    for (std::size_t g = 0; g < groupings.size(); ++g) {
+      groupings[g].group_of.push_back(set.groupings[g].group_of[i]);
+    }
   }
+  set.groupings = std::move(groupings);
   set.class_names = std::move(names);
   set.prompts = std::move(prompts);
   set.items = std::move(items);
   set.targets = std::move(targets);
 }
 
+/// The `shots` images of each class with the smallest keyed hash, in the order of the list.
+void keep_shots(LabelledImages& images, std::int64_t shots, const EvalSet& set) {
+  std::vector<std::vector<std::pair<std::uint64_t, std::size_t>>> of_class(set.class_names.size());
+  for (std::size_t i = 0; i < images.items.size(); ++i) {
+    of_class[static_cast<std::size_t>(images.targets[i])].emplace_back(siphash(images.items[i].key),
+                                                                       i);
+  }
+  std::vector<std::size_t> kept;
+  for (std::size_t c = 0; c < of_class.size(); ++c) {
+    if (std::ssize(of_class[c]) < shots) {
+      throw UsageError(str(set.options.where, "asks for ", shots, " shots a class, but '",
+                           set.class_names[c], "' has ", of_class[c].size(), " images to learn ",
+                           "from"));
+    }
+    std::sort(of_class[c].begin(), of_class[c].end());
+    for (std::int64_t k = 0; k < shots; ++k) {
+      kept.push_back(of_class[c][static_cast<std::size_t>(k)].second);
+    }
+  }
+  std::sort(kept.begin(), kept.end());
+  LabelledImages few;
+  for (const std::size_t i : kept) {
+    few.items.push_back(images.items[i]);
+    few.targets.push_back(images.targets[i]);
+  }
+  images = std::move(few);
+}
+
+/// The images of another split of the set, restricted to the same classes.
+///   names   of all classes of the set
+///   chosen  those that are kept; empty: all
+LabelledImages list_split(const Layout& layout, EvalSetOptions options, const std::string& split,
+                          const std::vector<std::string>& names,
+                          const std::vector<std::int32_t>& chosen, const std::string& assets) {
+  (has_splits(options.layout) ? options.split : options.path) = split;
+  if (!fs::is_directory(options.path)) {
+    throw UsageError(str(options.where, "learns from '", options.path, "', which is no folder"));
+  }
+  const Listing listing = layout.list(options, assets);
+  if (listing.class_names != names) {
+    throw UsageError(str(options.where, "has other classes in '", split, "' than in the split ",
+                         "that is scored"));
+  }
+  const std::vector<std::int32_t> position = positions(chosen, names.size());
+  LabelledImages images;
+  for (std::size_t i = 0; i < listing.items.size(); ++i) {
+    const std::int32_t target = listing.targets[i];
+    const std::int32_t kept = chosen.empty() ? target : position[static_cast<std::size_t>(target)];
+    if (kept < 0) continue;
+    images.items.push_back(listing.items[i]);
+    images.targets.push_back(kept);
+  }
+  if (images.items.empty()) {
+    throw DataError(str(options.path, ": no image to learn from in '", split, "'"));
+  }
+  return images;
+}
+
 }  // namespace
+
+bool has_splits(const std::string& layout) {
+  return layout == "webdataset" || layout == "iwildcam" || layout == "fmow";
+}
 
 std::vector<std::string> layout_names() {
   std::vector<std::string> names;
@@ -215,20 +304,42 @@ EvalSet open_eval_set(const EvalSetOptions& options, const std::string& suite_te
   if (!fs::is_directory(options.path)) {
     throw UsageError(str(options.where, "has the path '", options.path, "', which is no folder"));
   }
+  if (options.kind == "retrieval" && options.layout != "webdataset") {
+    throw UsageError(str(options.where, "has the kind retrieval, which only the layout webdataset ",
+                         "has captions for"));
+  }
   Listing listing = layout->list(options, assets);
-  if (listing.class_names.empty()) throw DataError(str(options.path, ": the set has no class"));
   EvalSet set;
   set.options = options;
-  make_prompts(set, listing, suite_templates, assets);
+  if (options.kind == "retrieval") {
+    set.items = std::move(listing.items);
+    set.captions = std::move(listing.captions);
+    if (set.items.empty()) throw DataError(str(options.path, ": the set has no image"));
+    return set;
+  }
+  if (listing.class_names.empty()) throw DataError(str(options.path, ": the set has no class"));
+  const bool probe = options.kind == "linear_probe";
+  if (!probe) {
+    make_prompts(set, listing, suite_templates, assets);
+    set.class_of_column = listing.class_of_column;
+  }
   set.class_names = listing.class_names;
-  set.class_of_column = listing.class_of_column;
   std::vector<std::int32_t> chosen;
   const bool restricted = !options.classes.empty() && options.layout != "objectnet";
   if (restricted) chosen = chosen_classes(options, listing, assets);
   set.items = std::move(listing.items);
   set.targets = std::move(listing.targets);
+  set.groupings = std::move(listing.groupings);
   if (restricted) restrict_classes(set, chosen);
   if (set.items.empty()) throw DataError(str(options.path, ": the set has no image"));
+  if (probe) {
+    const std::vector<std::string>& names = listing.class_names;
+    set.train = list_split(*layout, options, options.train, names, chosen, assets);
+    if (options.shots > 0) keep_shots(set.train, options.shots, set);
+    if (!options.validation.empty()) {
+      set.validation = list_split(*layout, options, options.validation, names, chosen, assets);
+    }
+  }
   return set;
 }
 

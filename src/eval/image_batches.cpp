@@ -98,10 +98,10 @@ ImageBatch ImageBatches::decode(std::int64_t first) {
   return batch;
 }
 
-at::Tensor encode_batch(const ImageBatch& batch, EvalContext& context) {
+at::Tensor encode_batch(const ImageBatch& batch, EvalContext& context, bool normalise) {
   const at::Tensor pixels_BCHW =
       preprocess_image(batch.pixels_BHWC.to(context.device), context.preprocess);
-  return context.model.encode_image(pixels_BCHW, /*normalize=*/true)
+  return context.model.encode_image(pixels_BCHW, normalise)
       .narrow(0, 0, batch.rows)
       .to(torch::kFloat);
 }

@@ -44,7 +44,8 @@ class ImageBatches {
   std::future<ImageBatch> ahead_;
 };
 
-/// Unit rows [rows, embed_dim], float32, on the context's device.
-[[nodiscard]] at::Tensor encode_batch(const ImageBatch& batch, EvalContext& context);
+/// Features [rows, embed_dim] (unit rows if `normalise`), float32, on the context's device.
+[[nodiscard]] at::Tensor encode_batch(const ImageBatch& batch, EvalContext& context,
+                                      bool normalise = true);
 
 }  // namespace plumbline

@@ -21,6 +21,8 @@ struct Listing {
   std::vector<std::int32_t> class_of_column;  ///< empty: the identity
   std::vector<ImageRef> items;
   std::vector<std::int32_t> targets;
+  std::vector<std::vector<std::string>> captions;  ///< of the kind retrieval
+  std::vector<Grouping> groupings;
 };
 
 using LayoutFunction = Listing (*)(const EvalSetOptions& options, const std::string& assets);
@@ -33,6 +35,11 @@ using LayoutFunction = Listing (*)(const EvalSetOptions& options, const std::str
 [[nodiscard]] Listing list_imagenet_r(const EvalSetOptions&, const std::string& assets);
 [[nodiscard]] Listing list_imagenet_a(const EvalSetOptions&, const std::string& assets);
 [[nodiscard]] Listing list_objectnet(const EvalSetOptions&, const std::string& assets);
+[[nodiscard]] Listing list_iwildcam(const EvalSetOptions&, const std::string& assets);
+[[nodiscard]] Listing list_fmow(const EvalSetOptions&, const std::string& assets);
+
+/// Layouts whose folder holds every split; of the others a split is a folder of its own.
+[[nodiscard]] bool has_splits(const std::string& layout);
 
 /// The asset `name` in the folder `assets`, or where find_asset finds it when that is empty.
 [[nodiscard]] std::string asset_path(const std::string& assets, const std::string& name);
@@ -46,6 +53,7 @@ struct ShardSample {
   std::string key;
   ImageRef image;                    ///< bytes < 0: the group has no image
   std::optional<std::string> label;  ///< content of the .cls member
+  std::optional<std::string> text;   ///< content of the .txt member
 };
 
 /// The groups of a plain tar in order. Throws DataError naming the shard.

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "eval/layouts.h"
 #include "plumbline/error.h"
-#include "plumbline/eval_suite.h"
 
 namespace plumbline {
 namespace {
@@ -24,6 +24,16 @@ Json or_null(const std::optional<Interval>& interval) {
 
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
+void add_recalls(Json& json, const RetrievalResult& retrieval) {
+  json["texts"] = retrieval.image_place.size();
+  for (std::size_t i = 0; i < kRecallAt.size(); ++i) {
+    json[str("image_recall@", kRecallAt[i])] = or_null(retrieval.image_recall[i]);
+  }
+  for (std::size_t i = 0; i < kRecallAt.size(); ++i) {
+    json[str("text_recall@", kRecallAt[i])] = or_null(retrieval.text_recall[i]);
+  }
+}
+
 Json to_json(const SetResult& set) {
   const EvalSetOptions& o = set.options;
   Json json = {{"name", o.name},
@@ -38,19 +48,37 @@ Json to_json(const SetResult& set) {
                {"mean_per_class", or_null(set.mean_per_class)},
                {"ci95", or_null(set.ci95)},
                {"mean_per_class_ci95", or_null(set.mean_per_class_ci95)},
+               {"macro_f1", or_null(set.macro_f1)},
                {"seconds", set.seconds},
                {"images_per_s", set.seconds > 0
                                     ? Json(static_cast<double>(set.n + set.skipped) / set.seconds)
                                     : Json(nullptr)},
                {"skipped", set.skipped},
                {"path", o.path},
-               {"templates", set.templates},
+               {"templates", or_null(set.templates)},
                {"class_list", or_null(o.classes)}};
-  if (o.layout == "webdataset") json["split"] = o.split;
+  if (has_splits(o.layout)) json["split"] = o.split;
   if (o.layout == "imagenetv2") json["variant"] = o.variant;
   if (o.layout == "objectnet") {
     json["head"] = o.head;
     json["border_px"] = o.border_px;
+  }
+  for (const GroupResult& g : set.groups) {
+    json["worst_" + g.name] = or_null(g.worst);
+    json["worst_" + g.name + "_is"] = or_null(g.worst_group);
+    json[g.name + "_names"] = g.groups;
+    json[g.name + "_n"] = g.n;
+    json[g.name + "_correct"] = g.correct;
+  }
+  if (set.retrieval) add_recalls(json, *set.retrieval);
+  if (set.probe) {
+    json["train"] = o.train;
+    json["train_n"] = set.probe->train_n;
+    json["validation"] = or_null(o.validation);
+    json["validation_n"] = set.probe->validation_n;
+    json["shots"] = o.shots;
+    json["normalise"] = o.normalise;
+    json["weight_decay"] = set.probe->weight_decay;
   }
   json["class_names"] = set.class_names;
   json["class_n"] = set.class_n;
@@ -81,6 +109,22 @@ std::string predictions_csv(const SetResult& set) {
   return text;
 }
 
+/// Texts first, `text` counting those of its image; then images. `place` counts from 0.
+std::string places_csv(const RetrievalResult& r) {
+  std::string csv = "query,key,text,place\n";
+  std::int64_t text = 0;
+  for (std::size_t i = 0; i < r.image_place.size(); ++i) {
+    const std::int64_t image = r.image_of_text[i];
+    text = i > 0 && r.image_of_text[i - 1] == image ? text + 1 : 0;
+    csv += str("text,", csv_cell(r.image_keys[static_cast<std::size_t>(image)]), ",", text, ",",
+               r.image_place[i], "\n");
+  }
+  for (std::size_t i = 0; i < r.text_place.size(); ++i) {
+    csv += str("image,", csv_cell(r.image_keys[i]), ",,", r.text_place[i], "\n");
+  }
+  return csv;
+}
+
 std::string percent(const std::optional<double>& share) {
   if (!share) return "-";
   char text[32];
@@ -97,12 +141,19 @@ std::string percent(const std::optional<Interval>& interval) {
 
 void write_results(const EvalResults& results, const std::string& dir) {
   namespace fs = std::filesystem;
-  std::error_code error;
-  fs::create_directories(fs::path(dir) / "predictions", error);
-  if (error) throw Error(str("making the folder ", dir, "/predictions: ", error.message()));
+  const auto write = [&](const SetResult& set, const char* folder, const std::string& csv) {
+    const fs::path below = fs::path(dir) / folder;
+    std::error_code error;
+    fs::create_directories(below, error);
+    if (error) throw Error(str("making the folder ", below.string(), ": ", error.message()));
+    write_file_atomically((below / (set.options.name + ".csv")).string(), csv);
+  };
   for (const SetResult& set : results.sets) {
-    const fs::path path = fs::path(dir) / "predictions" / (set.options.name + ".csv");
-    write_file_atomically(path.string(), predictions_csv(set));
+    if (set.retrieval) {
+      write(set, "retrieval", places_csv(*set.retrieval));
+    } else {
+      write(set, "predictions", predictions_csv(set));
+    }
   }
   Json json = {{"checkpoint", or_null(results.checkpoint)},
                {"step", or_null(results.step)},
@@ -115,15 +166,13 @@ void write_results(const EvalResults& results, const std::string& dir) {
                         json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-std::string print_table(const EvalResults& results) {
-  std::vector<std::vector<std::string>> rows = {
-      {"set", "n", "classes", "top1 %", "95 %", "top5 %", "mean/class %", "95 %", "skipped"}};
-  for (const SetResult& set : results.sets) {
-    rows.push_back({set.options.name, std::to_string(set.n), std::to_string(set.classes()),
-                    percent(set.top1), percent(set.ci95), percent(set.top5),
-                    percent(set.mean_per_class), percent(set.mean_per_class_ci95),
-                    std::to_string(set.skipped)});
-  }
+namespace {
+
+using Rows = std::vector<std::vector<std::string>>;
+
+/// The first column to the left, the others to the right. Nothing for a heading alone.
+std::string align(const Rows& rows) {
+  if (rows.size() < 2) return "";
   std::vector<std::size_t> width(rows[0].size());
   for (const auto& row : rows) {
     for (std::size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
@@ -137,6 +186,54 @@ std::string print_table(const EvalResults& results) {
     text += '\n';
   }
   return text;
+}
+
+Rows accuracy_rows(const EvalResults& results) {
+  Rows rows = {
+      {"set", "n", "classes", "top1 %", "95 %", "top5 %", "mean/class %", "95 %", "skipped"}};
+  for (const SetResult& set : results.sets) {
+    if (set.retrieval) continue;
+    rows.push_back({set.options.name, std::to_string(set.n), std::to_string(set.classes()),
+                    percent(set.top1), percent(set.ci95), percent(set.top5),
+                    percent(set.mean_per_class), percent(set.mean_per_class_ci95),
+                    std::to_string(set.skipped)});
+  }
+  return rows;
+}
+
+Rows recall_rows(const EvalResults& results) {
+  Rows rows = {{"retrieval", "images", "texts"}};
+  for (const char* what : {"image", "text"}) {
+    for (const std::int64_t k : kRecallAt) rows[0].push_back(str(what, " R@", k, " %"));
+  }
+  rows[0].emplace_back("skipped");
+  for (const SetResult& set : results.sets) {
+    if (!set.retrieval) continue;
+    rows.push_back({set.options.name, std::to_string(set.n),
+                    std::to_string(set.retrieval->image_place.size())});
+    for (const auto& recall : set.retrieval->image_recall) rows.back().push_back(percent(recall));
+    for (const auto& recall : set.retrieval->text_recall) rows.back().push_back(percent(recall));
+    rows.back().push_back(std::to_string(set.skipped));
+  }
+  return rows;
+}
+
+/// Sets that have groups: what their papers report.
+Rows group_rows(const EvalResults& results) {
+  Rows rows = {{"worst group", "of", "accuracy %", "is", "macro F1 %"}};
+  for (const SetResult& set : results.sets) {
+    for (const GroupResult& g : set.groups) {
+      rows.push_back({set.options.name, g.name, percent(g.worst),
+                      g.worst_group.empty() ? "-" : g.worst_group, percent(set.macro_f1)});
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::string print_table(const EvalResults& results) {
+  return align(accuracy_rows(results)) + align(group_rows(results)) + align(recall_rows(results));
 }
 
 }  // namespace plumbline

@@ -4,8 +4,8 @@
 #include <set>
 
 #include "config/config_node.h"
+#include "eval/layouts.h"
 #include "plumbline/error.h"
-#include "plumbline/eval_suite.h"
 
 namespace plumbline {
 namespace {
@@ -18,12 +18,24 @@ bool is_file_name(const std::string& name) {
   return !name.empty() && name[0] != '.' && std::all_of(name.begin(), name.end(), allowed);
 }
 
+/// Keys of a linear probe, and only of one.
+void check_probe(const ConfigNode& node, EvalSetOptions& set) {
+  if (set.kind != "linear_probe") {
+    for (const char* key : {"train", "validation", "shots", "normalise"}) {
+      if (node[key].present()) node[key].fail("is only for the kind linear_probe");
+    }
+  } else if (set.train.empty()) {
+    if (!has_splits(set.layout)) node.fail("needs the key 'train': a folder to learn from");
+    set.train = "train";
+  }
+}
+
 EvalSetOptions read_set(const ConfigNode& node) {
   EvalSetOptions set;
   node["name"].get(set.name);
   node["layout"].get_choice(set.layout, layout_names());
   node["path"].get_path(set.path);
-  node["kind"].get_choice(set.kind, {"classification"});
+  node["kind"].get_choice(set.kind, {"classification", "retrieval", "linear_probe"});
   node["reference"].get(set.reference);
   set.role = set.reference.empty() ? "reference" : "shift";
   node["role"].get_choice(set.role, {"reference", "shift"});
@@ -36,6 +48,10 @@ EvalSetOptions read_set(const ConfigNode& node) {
   node["head"].get_choice(set.head, {"own", "imagenet"});
   node["border_px"].get_in(set.border_px, 0, 1000);
   node["min_images"].get_in(set.min_images, std::int64_t{1}, std::int64_t{1} << 40);
+  node["train"].get_path(set.train);
+  node["validation"].get_path(set.validation);
+  node["shots"].get_in(set.shots, std::int64_t{0}, std::int64_t{1} << 40);
+  node["normalise"].get(set.normalise);
   set.where = node.where();
   if (!is_file_name(set.name)) {
     node["name"].fail("must be a name of letters, digits, '.', '_' and '-'");
@@ -43,6 +59,7 @@ EvalSetOptions read_set(const ConfigNode& node) {
   for (const char* key : {"layout", "path"}) {
     if (!node[key].present()) node.fail(str("needs the key '", key, "'"));
   }
+  check_probe(node, set);
   if (set.layout == "imagenetv2" && set.variant.empty()) set.variant = "matched-frequency";
   return set;
 }

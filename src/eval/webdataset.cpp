@@ -2,6 +2,7 @@
 // classnames.txt, zeroshot_classification_templates.txt, dataset_type.txt.
 #include <algorithm>
 #include <charconv>
+#include <sstream>
 
 #include "core/file.h"
 #include "data/tar_reader.h"
@@ -38,9 +39,11 @@ bool is_image_suffix(const std::string& suffix) {
   return suffix == "webp" || suffix == "png" || suffix == "jpg" || suffix == "jpeg";
 }
 
-std::string read_small(const ByteSource& shard, const Member& member) {
-  constexpr std::uint64_t kLongestLabel = 64;
-  std::string text(static_cast<std::size_t>(std::min(member.size, kLongestLabel)), '\0');
+constexpr std::uint64_t kLongestLabel = 64;
+constexpr std::uint64_t kLongestText = 1 << 20;
+
+std::string read_text(const ByteSource& shard, const Member& member, std::uint64_t longest) {
+  std::string text(static_cast<std::size_t>(std::min(member.size, longest)), '\0');
   const std::span<std::uint8_t> bytes(reinterpret_cast<std::uint8_t*>(text.data()), text.size());
   text.resize(shard.read_at(member.data_offset, bytes));
   return text;
@@ -69,9 +72,10 @@ void visit_shard(const std::string& path, const std::function<void(const ShardSa
     if (!member->regular) continue;
     auto [key, suffix] = split_member(member->name);
     if (open && key != sample.key) visit(sample);
-    if (!open || key != sample.key) sample = {key, {}, std::nullopt};
+    if (!open || key != sample.key) sample = {key, {}, std::nullopt, std::nullopt};
     open = true;
-    if (suffix == "cls") sample.label = read_small(shard, *member);
+    if (suffix == "cls") sample.label = read_text(shard, *member, kLongestLabel);
+    if (suffix == "txt") sample.text = read_text(shard, *member, kLongestText);
     if (is_image_suffix(suffix) && sample.image.bytes < 0) {
       sample.image = {key, path, static_cast<std::int64_t>(member->data_offset),
                       static_cast<std::int64_t>(member->size)};
@@ -80,22 +84,26 @@ void visit_shard(const std::string& path, const std::function<void(const ShardSa
   if (open) visit(sample);
 }
 
-Listing list_webdataset(const EvalSetOptions& options, const std::string&) {
-  const fs::path root = options.path;
-  const fs::path type_file = root / "dataset_type.txt";
-  if (fs::exists(type_file)) {
-    const std::vector<std::string> type = read_lines(type_file.string(), "the type of the set");
-    if (!type.empty() && type[0] != "classification") {
-      throw UsageError(str(type_file.string(), ": the set is of type '", type[0],
-                           "', which the kind classification cannot score"));
-    }
+namespace {
+
+/// A folder without the file is of the type classification.
+void check_type(const fs::path& root, const std::string& kind) {
+  const fs::path file = root / "dataset_type.txt";
+  std::string type = "classification";
+  if (fs::exists(file)) {
+    const std::vector<std::string> lines = read_lines(file.string(), "the type of the set");
+    if (!lines.empty()) type = lines[0];
   }
-  Listing listing;
-  listing.class_names = read_lines(
-      options.names.empty() ? (root / "classnames.txt").string() : options.names, "class names");
-  const fs::path templates = root / "zeroshot_classification_templates.txt";
-  if (fs::exists(templates)) listing.templates = read_lines(templates.string(), "templates");
-  const fs::path folder = root / options.split;
+  const std::string wanted = kind == "retrieval" ? "retrieval" : "classification";
+  if (type != wanted) {
+    throw UsageError(str(file.string(), ": the set is of type '", type, "', which the kind ", kind,
+                         " cannot score"));
+  }
+}
+
+/// The samples of a split; `where` opens messages about them.
+void visit_split(const fs::path& folder,
+                 const std::function<void(const ShardSample&, const std::string& where)>& visit) {
   const std::int64_t shards = shard_count(folder);
   for (std::int64_t i = 0; i < shards; ++i) {
     const std::string path = (folder / str(i, ".tar")).string();
@@ -105,16 +113,57 @@ Listing list_webdataset(const EvalSetOptions& options, const std::string&) {
     visit_shard(path, [&](const ShardSample& sample) {
       const std::string where = str(path, ": sample '", sample.key, "' ");
       if (sample.image.bytes < 0) throw DataError(where + "has no image (webp, png, jpg, jpeg)");
-      if (!sample.label) throw DataError(where + "has no label (.cls)");
-      const std::optional<std::int64_t> label = parse_integer(*sample.label);
-      if (!label || *label < 0 || *label >= std::ssize(listing.class_names)) {
-        throw DataError(str(where, "has the label '", *sample.label, "', but there are ",
-                            listing.class_names.size(), " classes"));
-      }
-      listing.items.push_back(sample.image);
-      listing.targets.push_back(static_cast<std::int32_t>(*label));
+      visit(sample, where);
     });
   }
+}
+
+/// Captions stand one a line; a newline inside one is written as backslash and n.
+std::vector<std::string> split_captions(const std::string& text) {
+  std::vector<std::string> captions;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    if (line.find_first_not_of(" \t") == std::string::npos) continue;
+    for (auto at = line.find("\\n"); at != std::string::npos; at = line.find("\\n", at + 1)) {
+      line.replace(at, 2, "\n");
+    }
+    captions.push_back(std::move(line));
+  }
+  return captions;
+}
+
+Listing list_captions(const fs::path& folder) {
+  Listing listing;
+  visit_split(folder, [&](const ShardSample& sample, const std::string& where) {
+    listing.items.push_back(sample.image);
+    listing.captions.push_back(split_captions(sample.text.value_or("")));
+    if (listing.captions.back().empty()) throw DataError(where + "has no caption (.txt)");
+  });
+  return listing;
+}
+
+}  // namespace
+
+Listing list_webdataset(const EvalSetOptions& options, const std::string&) {
+  const fs::path root = options.path;
+  check_type(root, options.kind);
+  if (options.kind == "retrieval") return list_captions(root / options.split);
+  Listing listing;
+  listing.class_names = read_lines(
+      options.names.empty() ? (root / "classnames.txt").string() : options.names, "class names");
+  const fs::path templates = root / "zeroshot_classification_templates.txt";
+  if (fs::exists(templates)) listing.templates = read_lines(templates.string(), "templates");
+  visit_split(root / options.split, [&](const ShardSample& sample, const std::string& where) {
+    if (!sample.label) throw DataError(where + "has no label (.cls)");
+    const std::optional<std::int64_t> label = parse_integer(*sample.label);
+    if (!label || *label < 0 || *label >= std::ssize(listing.class_names)) {
+      throw DataError(str(where, "has the label '", *sample.label, "', but there are ",
+                          listing.class_names.size(), " classes"));
+    }
+    listing.items.push_back(sample.image);
+    listing.targets.push_back(static_cast<std::int32_t>(*label));
+  });
   return listing;
 }
 

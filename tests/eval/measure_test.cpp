@@ -1,6 +1,8 @@
 // Ranking, metrics and the files they end in.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -91,6 +93,71 @@ TEST(Measure, UndefinedIsNothing) {
   EXPECT_FALSE(none.ci95.has_value());
 }
 
+/// From the confusion matrix, class by class.
+double macro_f1_by_hand(const std::vector<std::vector<int>>& confusion) {
+  double sum = 0;
+  int present = 0;
+  for (std::size_t c = 0; c < confusion.size(); ++c) {
+    int row = 0, column = 0;
+    for (std::size_t o = 0; o < confusion.size(); ++o) {
+      row += confusion[c][o];
+      column += confusion[o][c];
+    }
+    if (row == 0) continue;
+    ++present;
+    const double precision = column == 0 ? 0 : confusion[c][c] / static_cast<double>(column);
+    const double recall = confusion[c][c] / static_cast<double>(row);
+    if (precision + recall > 0) sum += 2 * precision * recall / (precision + recall);
+  }
+  return sum / present;
+}
+
+TEST(Measure, MacroF1EqualsTheConfusionMatrixs) {
+  for (std::uint64_t trial = 0; trial < 30; ++trial) {
+    // Of 7 classes 5 and 6 have no image; 6 is predicted, and 4 never.
+    std::vector<std::vector<int>> confusion(7, std::vector<int>(7, 0));
+    std::vector<std::int32_t> targets;
+    std::vector<Score> scores;
+    for (std::uint32_t i = 0; i < 40; ++i) {
+      const auto target = static_cast<std::int32_t>(draw(trial, i)[0] % 5);
+      auto guess = static_cast<std::int32_t>(draw(trial, i)[1] % 7);
+      if (guess == 4) guess = target == 4 ? 6 : target;
+      targets.push_back(target);
+      scores.push_back({1, {guess, -1, -1, -1, -1}});
+      ++confusion[static_cast<std::size_t>(target)][static_cast<std::size_t>(guess)];
+    }
+    const SetResult r = measure(make_set(7, targets), scores);
+    EXPECT_NEAR(*r.macro_f1, macro_f1_by_hand(confusion), 1e-12) << trial;
+  }
+  EXPECT_FALSE(measure(make_set(2, {0}), std::vector<Score>(1)).macro_f1.has_value());
+}
+
+TEST(BestPlace, TheBestOfTheRightOnesTiesToTheLowerIndex) {
+  const std::vector<float> scores = {1, 3, 3, 2, 3};
+  const auto place = [&](std::vector<std::int64_t> targets) { return best_place(scores, targets); };
+  EXPECT_EQ(place({1}), 0);
+  EXPECT_EQ(place({2}), 1);
+  EXPECT_EQ(place({4}), 2);
+  EXPECT_EQ(place({3}), 3);
+  EXPECT_EQ(place({0}), 4);
+  EXPECT_EQ(place({0, 4, 2}), 1);
+  EXPECT_EQ(place({4, 2}), 1);
+  EXPECT_THROW((void)place({}), InternalError);
+}
+
+TEST(Recall, SharesWithinTheFirstFew) {
+  RetrievalResult r;
+  r.text_place = {0, 4, 5, 12, 0, 2};        // six images
+  r.image_place = {0, 0, 1, 4, 5, 3, 2, 2};  // of eight texts
+  measure_recall(r);
+  EXPECT_DOUBLE_EQ(*r.image_recall[0], 2 / 8.0);
+  EXPECT_DOUBLE_EQ(*r.image_recall[1], 7 / 8.0);
+  EXPECT_FALSE(r.image_recall[2].has_value()) << "ten of six images";
+  EXPECT_DOUBLE_EQ(*r.text_recall[0], 2 / 6.0);
+  EXPECT_DOUBLE_EQ(*r.text_recall[1], 4 / 6.0);
+  EXPECT_FALSE(r.text_recall[2].has_value());
+}
+
 EvalResults two_sets() {
   EvalResults results;
   results.checkpoint = "runs/x/checkpoints/step-00000010";
@@ -130,6 +197,82 @@ TEST(WriteResults, JsonAndPredictions) {
   EXPECT_EQ(read_file(folder / "out/predictions/empty.csv"), "key,target,pred1\n");
 }
 
+EvalResults other_kinds() {
+  EvalResults results;
+  EvalSet set = make_set(5, {0, 1, 2, 3, 4, 0});
+  set.options.layout = "fmow";
+  set.groupings = {{"region", {"Asia", "Other", "Europe"}, {0, 0, 1, 2, 2, -1}, "Other"}};
+  const auto guess = [](std::int32_t c) {
+    return Score{1, {c, (c + 1) % 5, (c + 2) % 5, (c + 3) % 5, (c + 4) % 5}};
+  };
+  results.sets.push_back(
+      measure(set, std::vector<Score>{guess(0), guess(2), guess(1), guess(3), guess(3), guess(1)}));
+  results.sets.back().probe = ProbeResult{100, 20, 0.5};
+  SetResult& retrieval = results.sets.emplace_back();
+  retrieval.options.name = "captions";
+  retrieval.options.kind = "retrieval";
+  retrieval.options.layout = "webdataset";
+  retrieval.n = 2;
+  retrieval.retrieval = RetrievalResult{{"a,b", "c"}, {0, 0, 1}, {0, 1, 0}, {0, 2}, {}, {}};
+  measure_recall(*retrieval.retrieval);
+  return results;
+}
+
+TEST(WriteResults, GroupsProbesAndRetrieval) {
+  const test::TempFolder folder;
+  write_results(other_kinds(), folder / "out");
+  const auto json = nlohmann::json::parse(read_file(folder / "out/results.json"));
+  const auto& set = json["sets"][0];
+  EXPECT_EQ(set["split"], "test");
+  EXPECT_EQ(set["worst_region"], 0.5);
+  EXPECT_EQ(set["worst_region_is"], "Asia");
+  EXPECT_EQ(set["region_names"][1], "Other");
+  EXPECT_EQ(set["region_n"], (std::vector<int>{2, 1, 2}));
+  EXPECT_EQ(set["region_correct"], (std::vector<int>{1, 0, 1}));
+  EXPECT_EQ(set["train_n"], 100);
+  EXPECT_EQ(set["weight_decay"], 0.5);
+  const auto& retrieval = json["sets"][1];
+  EXPECT_EQ(retrieval["texts"], 3);
+  EXPECT_TRUE(retrieval["top1"].is_null());
+  EXPECT_EQ(retrieval["image_recall@1"], 2 / 3.0);
+  EXPECT_EQ(retrieval["text_recall@1"], 0.5);
+  EXPECT_TRUE(retrieval["text_recall@5"].is_null());
+  EXPECT_EQ(read_file(folder / "out/retrieval/captions.csv"),
+            "query,key,text,place\ntext,\"a,b\",0,0\ntext,\"a,b\",1,1\ntext,c,0,0\n"
+            "image,\"a,b\",,0\nimage,c,,2\n");
+  EXPECT_FALSE(std::filesystem::exists(folder / "out/predictions/captions.csv"));
+  const std::string table = print_table(other_kinds());
+  EXPECT_NE(table.find("50.00  Asia"), std::string::npos) << table;
+  EXPECT_NE(table.find("66.67"), std::string::npos) << table;
+}
+
+// Every number of results.json again, from the files of predictions alone, by another program.
+TEST(WriteResults, NumbersFollowFromThePredictions) {
+  const std::filesystem::path source(PLUMBLINE_SOURCE_DIR);
+  const std::filesystem::path own = source / ".venv/bin/python";
+  const std::string python = std::filesystem::exists(own) ? own.string() : "python3";
+  if (std::system((python + " -c '' 2> /dev/null").c_str()) != 0) GTEST_SKIP() << "no Python";
+  const test::TempFolder folder;
+  EvalResults results = other_kinds();
+  std::vector<std::int32_t> targets;
+  std::vector<Score> scores;
+  for (std::uint32_t i = 0; i < 300; ++i) {
+    targets.push_back(static_cast<std::int32_t>(draw(1, i)[0] % 9));  // 9 to 11 have no image
+    std::vector<float> logits;
+    for (std::uint32_t c = 0; c < 12; ++c) {
+      logits.push_back(static_cast<float>(draw(2, 12 * i + c)[0] % 50));
+    }
+    logits[static_cast<std::size_t>(targets.back())] += 20;
+    scores.push_back(rank_classes(logits, {}, 12));
+  }
+  results.sets.push_back(measure(make_set(12, targets), scores));
+  results.sets.back().options.name = "random";
+  write_results(results, folder / "out");
+  const std::string script = (source / "tests/eval/recompute_metrics.py").string();
+  const std::string command = python + " " + script + " " + (folder / "out");
+  EXPECT_EQ(std::system(command.c_str()), 0) << command;
+}
+
 TEST(PrintTable, AlignsAndMarksTheUndefined) {
   std::istringstream text(print_table(two_sets()));
   std::vector<std::string> lines;
@@ -147,6 +290,10 @@ TEST(SetBytes, ASetComesBackWhole) {
   set.prompts = {{"a", "b"}, {"\xff no utf-8"}, {"c"}};
   set.class_of_column = {0, 1, 2};
   set.items[1] = {"key \xfe", "shard.tar", 512, 77};
+  set.captions = {{"one", "two \xfd"}, {}};
+  set.groupings = {{"year", {"2002"}, {0, -1}, "none"}};
+  set.train = {{{"t", "f", 1, 2}}, {2}};
+  set.validation = {{{"v", "g", 3, 4}, {"w", "g"}}, {0, 1}};
   const EvalSet copy = unpack(pack(set), set.options);
   EXPECT_EQ(copy.prompts, set.prompts);
   EXPECT_EQ(copy.class_names, set.class_names);
@@ -158,6 +305,16 @@ TEST(SetBytes, ASetComesBackWhole) {
   EXPECT_EQ(copy.items[1].file, "shard.tar");
   EXPECT_EQ(copy.items[1].offset, 512);
   EXPECT_EQ(copy.items[1].bytes, 77);
+  EXPECT_EQ(copy.captions, set.captions);
+  ASSERT_EQ(copy.groupings.size(), 1U);
+  EXPECT_EQ(copy.groupings[0].name, "year");
+  EXPECT_EQ(copy.groupings[0].groups, set.groupings[0].groups);
+  EXPECT_EQ(copy.groupings[0].group_of, set.groupings[0].group_of);
+  EXPECT_EQ(copy.groupings[0].left_out, "none");
+  EXPECT_EQ(copy.train.targets, set.train.targets);
+  EXPECT_EQ(copy.train.items[0].offset, 1);
+  EXPECT_EQ(copy.validation.targets, set.validation.targets);
+  EXPECT_EQ(copy.validation.items[1].key, "w");
 }
 
 }  // namespace

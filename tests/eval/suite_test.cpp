@@ -58,14 +58,35 @@ TEST(Suite, RefusesWhatItDoesNotKnow) {
   };
   EXPECT_EQ(contains(refusal("sets: [" + set + ", spilt: val}]"), "spilt"), "yes");
   EXPECT_EQ(contains(refusal("template: simple\nsets: [" + set + "}]"), "template"), "yes");
-  EXPECT_EQ(contains(refusal("sets: [{name: a, layout: fmow, path: p}]"), "layout"), "yes");
+  EXPECT_EQ(contains(refusal("sets: [{name: a, layout: fmov, path: p}]"), "layout"), "yes");
   EXPECT_EQ(contains(refusal("sets: [{name: a, layout: imagefolder}]"), "'path'"), "yes");
-  EXPECT_EQ(contains(refusal("sets: [" + set + ", kind: retrieval}]"), "kind"), "yes");
+  EXPECT_EQ(contains(refusal("sets: [" + set + ", kind: ranking}]"), "kind"), "yes");
   EXPECT_EQ(contains(refusal("sets: [{name: a/b, layout: imagefolder, path: p}]"), "name"), "yes");
   EXPECT_EQ(contains(refusal("sets: [" + set + "}, " + set + "}]"), "second set 'a'"), "yes");
   EXPECT_EQ(contains(refusal("sets: [" + set + ", reference: b}]"), "no other set"), "yes");
   EXPECT_EQ(contains(refusal("sets: []"), "at least one"), "yes");
   EXPECT_EQ(contains(refusal("templates: simple"), "at least one"), "yes");
+}
+
+TEST(Suite, AProbeHasKeysOfItsOwn) {
+  const EvalSuite suite = parse(
+      "sets:\n"
+      "  - {name: a, kind: linear_probe, layout: webdataset, path: p}\n"
+      "  - {name: b, kind: linear_probe, layout: imagefolder, path: p/test, train: p/train,\n"
+      "     validation: p/val, shots: 16, normalise: false}\n");
+  EXPECT_EQ(suite.sets[0].train, "train");
+  EXPECT_EQ(suite.sets[0].validation, "");
+  EXPECT_EQ(suite.sets[0].shots, 0);
+  EXPECT_TRUE(suite.sets[0].normalise);
+  EXPECT_EQ(suite.sets[1].train, "p/train");
+  EXPECT_EQ(suite.sets[1].shots, 16);
+  EXPECT_FALSE(suite.sets[1].normalise);
+  EXPECT_NE(refusal("sets: [{name: a, kind: linear_probe, layout: imagefolder, path: p}]")
+                .find("'train'"),
+            std::string::npos);
+  EXPECT_NE(refusal("sets: [{name: a, layout: webdataset, path: p, shots: 3}]")
+                .find("only for the kind linear_probe"),
+            std::string::npos);
 }
 
 TEST(Suite, MissingFolderIsNamed) {
@@ -83,6 +104,9 @@ TEST(Suite, ShippedSuitesAreValid) {
   EXPECT_EQ(read_suite(configs + "imagenet-shifts.yaml").sets.size(), 6U);
   EXPECT_EQ(read_suite(configs + "pictures.yaml").sets.size(), 6U);
   EXPECT_EQ(read_suite(configs + "pictures-same-classes.yaml").sets.size(), 10U);
+  EXPECT_EQ(read_suite(configs + "wilds.yaml").sets.size(), 4U);
+  EXPECT_EQ(read_suite(configs + "retrieval.yaml").sets.size(), 2U);
+  EXPECT_EQ(read_suite(configs + "linear-probe.yaml").sets.size(), 2U);
 }
 
 }  // namespace
