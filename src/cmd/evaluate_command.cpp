@@ -56,7 +56,8 @@ ExitCode run_evaluate(const Arguments& arguments, const CommandContext& context)
 
 void add_evaluate(CLI::App& app, CommandContext& context) {
   auto arguments = std::make_shared<Arguments>();
-  CLI::App* command = app.add_subcommand("evaluate", "Accuracy or retrieval on the sets of a suite");
+  CLI::App* command =
+      app.add_subcommand("evaluate", "Accuracy or retrieval on the sets of a suite");
   command->add_option("--checkpoint", arguments->checkpoint, "Checkpoint or run folder")
       ->required();
   command->add_option("--suite", arguments->suite, "Evaluation sets (YAML)")->required();
