@@ -15,7 +15,7 @@ LAYERS = {
     "image": 3, "text": 3, "dist": 3, "data": 3,
     "ops": 4,
     "model": 5, "loss": 5, "optim": 5,
-    "eval": 6,
+    "eval": 6, "formats": 6,
     "train": 7,
     "cmd": 8,
 }
