@@ -28,16 +28,36 @@ struct CaptionOptions {
   bool none = false;               ///< `captions: none`
 };
 
+/// Which class a sample belongs to.
+struct LabelOptions {
+  std::string key;    ///< member suffix (decimal text or a name), or json:FIELD; empty: unlabelled
+  std::string names;  ///< file: line i = name of class i; empty: labels are numbers
+};
+
 struct SourceOptions {
   std::string name;
   std::vector<std::string> shards;  ///< braces, globs and @FILE not yet expanded
   double weight = 1.0;
   CaptionOptions captions;
+  LabelOptions label;
   std::vector<std::string> image_keys = {"jpg", "png", "jpeg", "webp"};
   std::string missing = "error";  ///< error | skip: a shard that is not there
   std::string synthetic = "";     ///< "" | pixels | jpeg
   std::int64_t synthetic_samples = 0;
   int synthetic_classes = 16, synthetic_size = 512, synthetic_quality = 90;
+};
+
+/// How `pipe:` commands are read.
+struct PipeOptions {
+  double timeout_s = 60;  ///< no byte for so long: killed and tried again
+  int tries = 8;          ///< without progress
+  double wait_s = 1;      ///< before the second try; doubles up to 60 s
+};
+
+/// Remote shards kept on this host's disk.
+struct CacheOptions {
+  std::string dir;  ///< empty: no cache
+  double gb = 0;    ///< 1e9 bytes; the least recently opened shards go
 };
 
 struct ErrorBudget {
@@ -55,6 +75,8 @@ struct DataOptions {
   int threads = 0;  ///< 0 = auto
   std::int64_t memory_mb = 4096;
   bool allow_pipe = false;
+  PipeOptions pipe;
+  CacheOptions cache;
   ErrorBudget errors;
   int lanes = 0;  ///< 0 = largest divisor of the global batch <= 512
   int vshard = 256;
@@ -67,7 +89,7 @@ struct DataOptions {
 struct LoaderState {
   std::int64_t position = 0;  ///< samples consumed, globally
   std::int64_t epoch = 0;
-  std::string fingerprint;  ///< of data, order and caption settings
+  std::string fingerprint;  ///< of data, order and caption settings; empty: not known, not checked
   std::uint64_t seed = 0;
   int lanes = 0;
 };
@@ -87,7 +109,8 @@ struct Batch {
   int views = 1;
   std::span<std::uint8_t>
       pixels_BHWC;                    ///< [rows * views, height, width, 3], a row's views adjacent
-  std::span<std::int32_t> tokens_BL;  ///< [rows, context_length]
+  std::span<std::int32_t> tokens_BL;  ///< [rows, context_length]; empty: none wanted
+  std::span<std::int64_t> labels_B;   ///< [rows]; empty: none wanted
   std::vector<Row> row;
 };
 
@@ -96,22 +119,42 @@ struct SourceCounts {
   std::int64_t delivered = 0;
   std::int64_t bytes = 0;
   std::int64_t substitutes = 0;
+  double read_s = 0;         ///< reading its bytes, summed over threads
+  std::int64_t retries = 0;  ///< commands of remote shards started again
   std::array<std::int64_t, kBadSampleClasses> bad = {};  ///< met while reading
   /// Known from the index and never planned, over the whole source (the same on every rank);
   /// damaged shards count once under their verdict.
   std::array<std::int64_t, kBadSampleClasses> excluded = {};
 };
 
+/// What the threads of one stage did, seconds summed over them.
+struct StageTimes {
+  int threads = 0;
+  double busy_s = 0;
+  double input_s = 0;   ///< waited for the stage before; `plan` for a batch that is given back
+  double output_s = 0;  ///< waited for the stage behind
+  double memory_s = 0;  ///< waited for bytes of data.memory_mb
+};
+
 /// Since the start of this process, this rank.
 struct LoaderStats {
   std::vector<SourceCounts> sources;
-  double decode_busy_s = 0;  ///< summed over threads
-  double io_busy_s = 0;
-  double consumer_wait_s = 0;  ///< next() waited for a batch
+  double elapsed_s = 0;
+  StageTimes plan, read, build;
+  double text_s = 0, decode_s = 0, resize_s = 0;  ///< parts of build.busy_s
+  double consumer_wait_s = 0;                     ///< next() waited for a batch
   int threads = 0;
   std::int64_t truncated_captions = 0;
   [[nodiscard]] std::int64_t bad_samples() const;
 };
+
+/// One sentence that says what limited a run: "bound by: image decoding on this host, 94 % busy;
+/// the trainer waited 31 % of the time; 12 more cores would feed it". `trainer_s` is the time that
+/// steps took, waiting included.
+[[nodiscard]] std::string loader_verdict(const LoaderStats& stats, double trainer_s);
+
+/// The numbers of `stats` as a JSON object.
+[[nodiscard]] std::string loader_report(const LoaderStats& stats);
 
 /// Memory for batches: pinned when a GPU copies from it. Takes bytes, returns memory and its
 /// release.
@@ -126,6 +169,7 @@ struct LoaderContext {
   int local_world = 1;  ///< ranks of this host, which share its cores
   PreprocessOptions preprocess;
   const Tokenizer* tokenizer = nullptr;          ///< null: no tokens (data order, image-only runs)
+  std::int64_t classes = 0;                      ///< > 0: labels in [0, classes) are wanted
   std::string quarantine_path;                   ///< empty: no file
   BatchAllocator allocate;                       ///< empty: plain aligned memory
   std::function<void(const std::string&)> warn;  ///< empty: silent
@@ -151,6 +195,9 @@ class Loader {
   /// The state after every batch that next() has returned.
   [[nodiscard]] LoaderState state() const;
   [[nodiscard]] LoaderStats stats() const;
+  /// What its threads are doing at this moment, the longest at work first: what a stall is made of.
+  /// Any thread may ask.
+  [[nodiscard]] std::string activity() const;
   /// Rows of an epoch over all sources.
   [[nodiscard]] std::int64_t epoch_samples() const;
   /// Upper bound of this loader's memory, bytes.

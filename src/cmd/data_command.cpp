@@ -36,6 +36,7 @@ struct ShardArguments {
   std::vector<std::string> shards;
   std::string out;
   std::string index_dir;
+  bool allow_pipe = false;
   int threads = 0;
   bool json = false;
   [[nodiscard]] SourceOptions source() const {
@@ -50,6 +51,7 @@ CLI::App* add_tool(CLI::App& group, const char* name, const char* help, ShardArg
   CLI::App* command = group.add_subcommand(name, help);
   command->add_option("SHARDS", a.shards, "Tar files: braces, globs, @FILE")->required();
   command->add_option("--index-dir", a.index_dir, "Folder of the sidecar indexes");
+  command->add_flag("--allow-pipe", a.allow_pipe, "SHARDS may be pipe: commands");
   command->add_option("--threads", a.threads, "0 = all cores");
   command->add_flag("--json", a.json, "One JSON document on stdout");
   return command;
@@ -129,7 +131,7 @@ void add_index(CLI::App& group, CommandContext& context) {
     context.action = [a] {
       ProgressLine line("indexing");
       const IndexReport report =
-          index_shards(a->source(), a->index_dir, a->threads, line.callback());
+          index_shards({a->source(), a->index_dir, a->allow_pipe, a->threads}, line.callback());
       line.clear();
       print(index_json(report), a->json);
       return report.damaged.empty() ? ExitCode::done : ExitCode::failed;
@@ -147,6 +149,7 @@ void add_check(CLI::App& group, CommandContext& context) {
     context.action = [a, options] {
       options->source = a->source();
       options->index_dir = a->index_dir;
+      options->allow_pipe = a->allow_pipe;
       options->threads = a->threads;
       ProgressLine line("checking");
       const CheckReport report = check_shards(*options, line.callback());
@@ -178,6 +181,7 @@ void add_subset(CLI::App& group, CommandContext& context) {
     context.action = [a, options] {
       options->sources = {a->source()};
       options->index_dir = a->index_dir;
+      options->allow_pipe = a->allow_pipe;
       options->threads = a->threads;
       ProgressLine line("writing");
       const SubsetReport report = subset(*options, line.callback());

@@ -5,12 +5,60 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "plumbline/error.h"
 
 namespace plumbline {
+namespace {
+
+std::size_t read_some(int fd, std::uint64_t offset, std::span<std::uint8_t> out,
+                      const std::string& name) {
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t n =
+        ::pread(fd, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    if (n == 0) break;
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      throw DataError(
+          str("reading ", name, " at byte ", offset + done, ": ", std::strerror(errno)));
+    }
+    done += static_cast<std::size_t>(n);
+  }
+  return done;
+}
+
+}  // namespace
+
+void read_exactly(int fd, std::uint64_t offset, std::span<std::uint8_t> out,
+                  const std::string& name) {
+  if (const std::size_t n = read_some(fd, offset, out, name); n < out.size()) {
+    throw DataError(str("reading ", name, ": the file ends at byte ", offset + n));
+  }
+}
+
+FileDescriptor unnamed_file(const std::string& folder) {
+  std::string name =
+      (folder.empty() ? std::filesystem::temp_directory_path() : std::filesystem::path(folder))
+          .string() +
+      "/plumbline-spool-XXXXXX";
+  FileDescriptor file(::mkostemp(name.data(), O_CLOEXEC));
+  if (file.get() < 0) throw Error(str("cannot create ", name, ": ", std::strerror(errno)));
+  ::unlink(name.c_str());
+  return file;
+}
+
+bool is_compressed(std::span<const std::uint8_t> first) {
+  constexpr std::array<std::uint8_t, 2> kGzip = {0x1f, 0x8b};
+  constexpr std::array<std::uint8_t, 4> kZstd = {0x28, 0xb5, 0x2f, 0xfd};
+  return (first.size() >= 2 && std::equal(kGzip.begin(), kGzip.end(), first.begin())) ||
+         (first.size() >= 4 && std::equal(kZstd.begin(), kZstd.end(), first.begin()));
+}
 
 FileDescriptor::~FileDescriptor() {
   if (fd_ >= 0) ::close(fd_);
@@ -30,19 +78,7 @@ FileBytes::FileBytes(FileDescriptor file, std::string name, bool temporary)
 }
 
 std::size_t FileBytes::read_at(std::uint64_t offset, std::span<std::uint8_t> out) const {
-  std::size_t done = 0;
-  while (done < out.size()) {
-    const ssize_t n = ::pread(file_.get(), out.data() + done, out.size() - done,
-                              static_cast<off_t>(offset + done));
-    if (n == 0) break;
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      throw DataError(
-          str("reading ", name_, " at byte ", offset + done, ": ", std::strerror(errno)));
-    }
-    done += static_cast<std::size_t>(n);
-  }
-  return done;
+  return read_some(file_.get(), offset, out, name_);
 }
 
 std::size_t WindowBytes::read_at(std::uint64_t offset, std::span<std::uint8_t> out) const {

@@ -52,6 +52,7 @@ class FileBytes final : public ByteSource {
                                     std::span<std::uint8_t> out) const override;
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] bool temporary() const override { return temporary_; }
+  [[nodiscard]] int descriptor() const { return file_.get(); }
 
  private:
   FileDescriptor file_;
@@ -91,13 +92,16 @@ class WindowBytes final : public ByteSource {
   std::uint64_t offset_, size_;
 };
 
-/// Opens a shard as plain tar bytes. Its first bytes, not its name, tell gzip and zstd: those are
-/// decompressed once into an unnamed temporary file in `spool_dir` (empty: the system's), so that
-/// they can be read at any offset; with `sparse` (the scanner refused a sparse member) the tar is
-/// rewritten as a plain one the same way. At most 64 GiB and 1000 times the input. Throws DataError
-/// naming the shard. Needs that much disk while the result lives.
-[[nodiscard]] std::shared_ptr<const ByteSource> open_shard(const std::string& path,
-                                                           const std::string& spool_dir,
-                                                           bool sparse = false);
+/// A file without a name in `folder` (empty: the system's): gone when closed, also after a crash.
+/// Throws Error when it cannot be created.
+[[nodiscard]] FileDescriptor unnamed_file(const std::string& folder);
+
+/// Fills `out` from `offset` of a file. Throws DataError naming `name` and the byte when the system
+/// fails or the file ends before.
+void read_exactly(int fd, std::uint64_t offset, std::span<std::uint8_t> out,
+                  const std::string& name);
+
+/// Whether a file that begins with these bytes is gzip or zstd.
+[[nodiscard]] bool is_compressed(std::span<const std::uint8_t> first);
 
 }  // namespace plumbline

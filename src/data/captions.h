@@ -54,6 +54,11 @@ class CaptionChooser {
 [[nodiscard]] std::optional<std::vector<std::string>> json_strings(std::string_view text,
                                                                    const std::string& field);
 
+/// The same of a field that is a string or an integer, the latter as decimal text. Nothing for
+/// other types too.
+[[nodiscard]] std::optional<std::string> json_scalar(std::string_view text,
+                                                     const std::string& field);
+
 /// What the index needs to know of a source's settings.
 [[nodiscard]] IndexSettings index_settings(const SourceOptions& source);
 

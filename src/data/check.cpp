@@ -61,15 +61,17 @@ std::optional<std::int64_t> announced_samples(const std::string& shard) {
 /// Looks at the samples of one shard; one a thread.
 class ShardCheck {
  public:
-  ShardCheck(const CheckOptions& options, CheckReport& report)
+  ShardCheck(const CheckOptions& options, const ShardAccess& access, CheckReport& report)
       : options_(options),
+        access_(access),
         report_(report),
         chooser_(options.source.captions, options.source.name),
         decoder_(options.limits) {}
 
   void run(const std::string& path, const IndexSettings& settings) {
-    ShardIndex index = build_index(path, settings, options_.index_dir);
-    const auto file = open_shard(path, options_.index_dir, index.header.sparse != 0);
+    const auto raw = open_raw(path, access_);
+    ShardIndex index = build_index(path, settings, access_, raw);
+    const auto file = open_plain(raw, access_, index.header.sparse != 0);
     for (IndexRecord& record : index.records) {
       if (record.bad != 0) {
         note(path, record, {static_cast<BadSampleClass>(record.bad - 1), "by the headers"});
@@ -136,6 +138,7 @@ class ShardCheck {
   }
 
   const CheckOptions& options_;
+  const ShardAccess& access_;
   CheckReport& report_;
   CaptionChooser chooser_;
   ImageDecoder decoder_;
@@ -167,6 +170,21 @@ void add_report(const CheckReport& part, CheckReport& sum) {
   if (sum.messages.size() > kMessages) sum.messages.resize(kMessages);
 }
 
+DataOptions data_options(const IndexOptions& options) {
+  DataOptions data;
+  data.sources = {options.source};
+  data.index_dir = options.index_dir;
+  data.allow_pipe = options.allow_pipe;
+  return data;
+}
+
+void require_index_dir(const IndexOptions& options, const std::vector<std::string>& paths) {
+  const bool remote = std::any_of(paths.begin(), paths.end(), is_pipe);
+  if (remote && options.index_dir.empty()) {
+    throw UsageError("the indexes of pipe: shards need a folder: --index-dir");
+  }
+}
+
 int threads_or_all(int threads) { return threads > 0 ? threads : available_threads(); }
 
 }  // namespace
@@ -176,23 +194,25 @@ bool CheckReport::clean() const {
          std::all_of(by_class.begin(), by_class.end(), [](std::int64_t n) { return n == 0; });
 }
 
-IndexReport index_shards(const SourceOptions& source, const std::string& index_dir, int threads,
-                         const Progress& progress) {
-  const auto paths = list_shards(source.shards, source.missing, source.name);
+IndexReport index_shards(const IndexOptions& options, const Progress& progress) {
+  const SourceOptions& source = options.source;
+  const auto paths = list_shards(source.shards, source.missing, source.name, options.allow_pipe);
+  require_index_dir(options, paths);
   const IndexSettings settings = index_settings(source);
+  const auto access = std::make_shared<const ShardAccess>(data_options(options));
   std::vector<std::optional<IndexedShard>> shards(paths.size());
   std::mutex mutex;
   std::int64_t done = 0;
-  parallel_for(std::ssize(paths), threads_or_all(threads), [&](std::int64_t i) {
+  parallel_for(std::ssize(paths), threads_or_all(options.threads), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
-    shards[at].emplace(paths[at], settings, index_dir, true);
+    shards[at].emplace(paths[at], settings, options.index_dir, access, true);
     const std::lock_guard lock(mutex);
     if (progress) progress(++done, std::ssize(paths));
   });
   IndexReport report;
   for (const auto& shard : shards) {
     if (shard->unwritten()) {
-      throw Error(str("cannot write index ", index_path(shard->path(), settings, index_dir),
+      throw Error(str("cannot write index ", index_path(shard->path(), settings, options.index_dir),
                       "; --index-dir names another folder"));
     }
     add_header(shard->path(), shard->header(), report);
@@ -202,14 +222,16 @@ IndexReport index_shards(const SourceOptions& source, const std::string& index_d
 
 CheckReport check_shards(const CheckOptions& options, const Progress& progress) {
   const SourceOptions& source = options.source;
-  const auto paths = list_shards(source.shards, source.missing, source.name);
+  const auto paths = list_shards(source.shards, source.missing, source.name, options.allow_pipe);
+  if (options.update) require_index_dir(options, paths);
   const IndexSettings settings = index_settings(source);
+  const ShardAccess access(data_options(options));
   std::vector<CheckReport> parts(paths.size());
   std::mutex mutex;
   std::int64_t done = 0;
   parallel_for(std::ssize(paths), threads_or_all(options.threads), [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
-    ShardCheck(options, parts[at]).run(paths[at], settings);
+    ShardCheck(options, access, parts[at]).run(paths[at], settings);
     const std::lock_guard lock(mutex);
     if (progress) progress(++done, std::ssize(paths));
   });

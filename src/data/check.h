@@ -17,18 +17,22 @@ struct IndexReport {
   std::vector<std::string> damaged;                           ///< "PATH at byte N: why"
 };
 
-/// Writes the sidecar index of every shard of the source (fresh ones are kept). Throws UsageError
-/// for missing shards, Error when a sidecar cannot be written.
-[[nodiscard]] IndexReport index_shards(const SourceOptions& source, const std::string& index_dir,
-                                       int threads, const Progress& progress = {});
-
-struct CheckOptions {
+struct IndexOptions {
   SourceOptions source;
   std::string index_dir;
+  bool allow_pipe = false;
+  int threads = 0;  ///< 0: all of this process
+};
+
+/// Writes the sidecar index of every shard of the source (fresh ones are kept). Throws UsageError
+/// for missing shards and for remote ones without index_dir, Error when a sidecar cannot be
+/// written.
+[[nodiscard]] IndexReport index_shards(const IndexOptions& options, const Progress& progress = {});
+
+struct CheckOptions : IndexOptions {
   DecodeLimits limits;
   bool decode = false;  ///< every pixel, not only headers
   bool update = false;  ///< bad samples are marked in the index: later runs leave them out
-  int threads = 0;      ///< 0: all of this process
 };
 
 struct CheckReport : IndexReport {

@@ -24,10 +24,11 @@ EvalShards::EvalShards(const EvalShardOptions& options, int threads)
   IndexSettings settings;
   settings.image_keys = options.image_keys;
   settings.text = false;
+  const auto access = std::make_shared<const ShardAccess>(options.spool_dir);
   std::vector<std::optional<IndexedShard>> opened(paths.size());
   parallel_for(std::ssize(paths), threads, [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
-    opened[at].emplace(paths[at], settings, options.spool_dir, false);
+    opened[at].emplace(paths[at], settings, options.spool_dir, access, false);
   });
   for (auto& shard : opened) {
     const IndexHeader& header = shard->header();

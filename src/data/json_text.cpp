@@ -78,6 +78,13 @@ json parse(std::string_view text) {
   return too_deep ? json(json::value_t::discarded) : value;
 }
 
+/// Discarded when it is no JSON that we take.
+json parse_leniently(std::string_view text) {
+  if (text.size() > kMaxBytes) return json(json::value_t::discarded);
+  json value = parse(text);
+  return value.is_discarded() ? parse(standardise(text)) : value;
+}
+
 const json* find(const json& object, const std::string& field) {
   if (field.starts_with('/')) {
     try {
@@ -96,9 +103,7 @@ const json* find(const json& object, const std::string& field) {
 
 std::optional<std::vector<std::string>> json_strings(std::string_view text,
                                                      const std::string& field) {
-  if (text.size() > kMaxBytes) return std::nullopt;
-  json value = parse(text);
-  if (value.is_discarded()) value = parse(standardise(text));
+  const json value = parse_leniently(text);
   if (value.is_discarded()) return std::nullopt;
   std::vector<std::string> strings;
   const json* found = find(value, field);
@@ -109,6 +114,15 @@ std::optional<std::vector<std::string>> json_strings(std::string_view text,
     }
   }
   return strings;
+}
+
+std::optional<std::string> json_scalar(std::string_view text, const std::string& field) {
+  const json value = parse_leniently(text);
+  const json* found = value.is_discarded() ? nullptr : find(value, field);
+  if (!found) return std::nullopt;
+  if (found->is_string()) return found->get<std::string>();
+  if (found->is_number_integer()) return found->dump();
+  return std::nullopt;
 }
 
 }  // namespace plumbline

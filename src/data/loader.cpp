@@ -27,6 +27,11 @@ void check(const DataOptions& options, const LoaderContext& context) {
     throw UsageError(
         str("data.train_transform.views: ", options.train_transform.views, " is below 1"));
   }
+  for (const SourceOptions& source : options.sources) {
+    if (context.classes == 0 || !source.label.key.empty() || !source.synthetic.empty()) continue;
+    throw UsageError(str("source ", source.name, ": label: key is missing: training on ",
+                         context.classes, " classes needs labels"));
+  }
   if (options.threads < 0) throw UsageError(str("data.threads: ", options.threads, " is below 0"));
   if (context.world < 1 || context.rank < 0 || context.rank >= context.world) {
     throw UsageError(str("rank ", context.rank, " of ", context.world, " ranks"));
@@ -74,6 +79,8 @@ std::string settings_text(const DataOptions& o, const LoaderContext& context) {
     for (const double prob : s.captions.probs) text += str("\nprob ", bits(prob));
     for (const std::string& step : s.captions.clean) text += "\nclean " + step;
     for (const std::string& key : s.image_keys) text += "\nimage " + key;
+    if (context.classes > 0)
+      text += str("\nlabel ", s.label.key, " ", s.label.names, " of ", context.classes);
   }
   return text;
 }
@@ -109,7 +116,8 @@ void check_resume(const LoaderState& from, const std::string& fingerprint, int l
     throw UsageError(
         str("data.lanes is ", options.lanes, ", but the order to go on with has ", from.lanes));
   }
-  for (std::size_t i = 0; from.fingerprint != fingerprint; ++i) {
+  // Without a fingerprint (an imported checkpoint) the order is this run's own.
+  for (std::size_t i = 0; !from.fingerprint.empty() && from.fingerprint != fingerprint; ++i) {
     const std::string was = part(from.fingerprint, i);
     const std::string is = part(fingerprint, i);
     if (was == is) continue;
@@ -191,6 +199,7 @@ struct Loader::State {
   ErrorLog errors;
   LoaderStats stats;
   std::unique_ptr<Pipeline> pipeline;
+  std::chrono::steady_clock::time_point started;
 
   State(const DataOptions& o, const LoaderContext& c, const std::optional<LoaderState>& from)
       : options(o),
@@ -209,6 +218,7 @@ struct Loader::State {
       stats.sources.push_back(counts);
     }
     stats.threads = bound.sizes.build_threads;
+    started = std::chrono::steady_clock::now();
     pipeline = std::make_unique<Pipeline>(options, context, bound.sizes, plan, sources,
                                           position / context.global_batch,
                                           static_cast<std::uint64_t>(position / plan.lanes()));
@@ -264,10 +274,16 @@ LoaderState Loader::state() const {
 
 LoaderStats Loader::stats() const {
   LoaderStats stats = state_->stats;
-  stats.decode_busy_s = state_->pipeline->build_busy_s();
-  stats.io_busy_s = state_->pipeline->read_busy_s();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - state_->started;
+  stats.elapsed_s = elapsed.count();
+  state_->pipeline->add_times(stats);
+  for (std::size_t i = 0; i < stats.sources.size(); ++i) {
+    stats.sources[i].retries = state_->sources[i]->retries();
+  }
   return stats;
 }
+
+std::string Loader::activity() const { return state_->pipeline->activity(); }
 
 std::int64_t Loader::epoch_samples() const { return state_->plan.epoch_rows(); }
 

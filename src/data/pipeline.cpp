@@ -1,7 +1,6 @@
 #include "data/pipeline.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <new>
 
@@ -11,16 +10,10 @@
 namespace plumbline {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::int64_t kMaxChunkRows = 16;
 constexpr std::uint64_t kDrawnSubstitutes = 8;
 constexpr std::uint64_t kLeastCandidates = 256;  // looked at before a run is given up
 constexpr std::size_t kAlignment = 64;
-
-std::int64_t nanoseconds_since(Clock::time_point start) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
-}
 
 std::shared_ptr<void> plain_memory(std::size_t bytes) {
   return {::operator new(bytes, std::align_val_t(kAlignment)),
@@ -62,15 +55,18 @@ Pipeline::Pipeline(const DataOptions& options, const LoaderContext& context,
       to_build_(static_cast<std::size_t>(2 * sizes.build_threads)),
       spare_bytes_(sizes.read_bytes / 2 / chunks_of(sizes)),
       read_credit_(sizes.read_bytes / 2),
-      large_images_(sizes.large_bytes) {
+      large_images_(sizes.large_bytes),
+      read_notes_(static_cast<std::size_t>(sizes.read_threads)),
+      build_notes_(static_cast<std::size_t>(sizes.build_threads)),
+      source_read_ns_(sources.size()) {
   chunk_rows_ = std::clamp<std::int64_t>(rows_ / (4 * sizes.build_threads), 1, kMaxChunkRows);
   for (int i = 0; i < sizes.slots; ++i) {
     slots_.push_back(std::make_unique<Slot>());
     allocate(*slots_.back());
   }
   threads_.emplace_back([=, this] { plan_batches(first_step, first_row); });
-  for (int i = 0; i < sizes.read_threads; ++i) threads_.emplace_back([this] { read_chunks(); });
-  for (int i = 0; i < sizes.build_threads; ++i) threads_.emplace_back([this] { build_chunks(); });
+  for (ThreadNote& note : read_notes_) threads_.emplace_back([&] { read_chunks(note); });
+  for (ThreadNote& note : build_notes_) threads_.emplace_back([&] { build_chunks(note); });
 }
 
 Pipeline::~Pipeline() {
@@ -79,6 +75,7 @@ Pipeline::~Pipeline() {
     stopped_ = true;
   }
   changed_.notify_all();
+  for (const auto& source : sources_) source->stop();
   to_read_.stop();
   to_build_.stop();
   read_credit_.stop();
@@ -95,13 +92,17 @@ void Pipeline::allocate(Slot& slot) const {
   const std::size_t ids =
       context_.tokenizer ? rows * static_cast<std::size_t>(context_.tokenizer->context_length())
                          : 0;
-  const std::size_t bytes = round_up(pixels) + ids * sizeof(std::int32_t);
+  const std::size_t labels = context_.classes > 0 ? rows : 0;
+  const std::size_t tokens_at = round_up(pixels);
+  const std::size_t labels_at = tokens_at + round_up(ids * sizeof(std::int32_t));
+  const std::size_t bytes = labels_at + labels * sizeof(std::int64_t);
   slot.memory = context_.allocate ? context_.allocate(bytes) : plain_memory(bytes);
   auto* base = static_cast<std::uint8_t*>(slot.memory.get());
   slot.batch.rows = rows_;
   slot.batch.views = options_.train_transform.views;
   slot.batch.pixels_BHWC = {base, pixels};
-  slot.batch.tokens_BL = {reinterpret_cast<std::int32_t*>(base + round_up(pixels)), ids};
+  slot.batch.tokens_BL = {reinterpret_cast<std::int32_t*>(base + tokens_at), ids};
+  slot.batch.labels_B = {reinterpret_cast<std::int64_t*>(base + labels_at), labels};
   slot.batch.row.resize(rows);
   slot.place.resize(rows);
   slot.ref.resize(rows);
@@ -155,12 +156,14 @@ void Pipeline::plan_batches(std::int64_t first_step, std::uint64_t first_row) {
     }
     for (std::uint64_t row = first_row;; ++step) {
       Slot& slot = *slots_[static_cast<std::size_t>(step % std::ssize(slots_))];
+      plan_note_.doing(Doing::input);
       {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [&] { return stopped_ || slot.state == Slot::State::free; });
         if (stopped_) return;
         slot.state = Slot::State::filling;
       }
+      plan_note_.doing(Doing::working);
       plan_batch(slot, step, states, row);
       send_chunks(slot);
       row += static_cast<std::uint64_t>(plan_.rows_per_lane());
@@ -193,6 +196,7 @@ void Pipeline::plan_row(Slot& slot, std::size_t row, LaneState& lane, std::uint6
   LaneState::Known& known = lane.known[s];
   if (known.turn != place.turn) {
     known.refs.clear();
+    plan_note_.sample(place.source, slot.ref[row]);
     sources_[s]->find(place.vshard.first, place.vshard.size, known.refs);
     known.turn = place.turn;
   }
@@ -230,49 +234,59 @@ void Pipeline::send_chunks(Slot& slot) {
       ++end;
     }
     chunk->end = begin = end;
+    plan_note_.doing(Doing::memory);
     chunk->credit = read_credit_.take(chunk->offset.back());
+    plan_note_.doing(Doing::output);
     to_read_.push(std::move(chunk));
+    plan_note_.doing(Doing::working);
     if (stopped_) return;
   }
 }
 
-void Pipeline::read_chunks() {
+void Pipeline::read_chunks(ThreadNote& note) {
   while (std::optional<ChunkPtr> chunk = to_read_.pop()) {
-    const Clock::time_point start = Clock::now();
+    note.doing(Doing::working);
     try {
-      read_chunk(**chunk);
+      read_chunk(**chunk, note);
     } catch (...) {
       finish(**chunk, std::current_exception());
+      note.doing(Doing::input);
       continue;
     }
-    read_ns_ += nanoseconds_since(start);
+    note.doing(Doing::output);
     to_build_.push(*std::move(chunk));
+    note.doing(Doing::input);
   }
 }
 
-void Pipeline::read_chunk(Chunk& chunk) const {
+void Pipeline::read_chunk(Chunk& chunk, ThreadNote& note) {
   chunk.bytes.resize(chunk.offset.back());
   for (std::int64_t row = chunk.begin; row < chunk.end; ++row) {
+    if (stopped_) return;
     const auto i = static_cast<std::size_t>(row - chunk.begin);
     const SampleRef& ref = chunk.slot->ref[static_cast<std::size_t>(row)];
     const Place& place = chunk.slot->place[static_cast<std::size_t>(row)];
-    sources_[static_cast<std::size_t>(place.source)]->read(
+    const auto source = static_cast<std::size_t>(place.source);
+    note.sample(place.source, ref);
+    const std::int64_t start = ThreadNote::now_ns();
+    sources_[source]->read(
         ref, {chunk.bytes.data() + chunk.offset[i], chunk.offset[i + 1] - chunk.offset[i]});
+    source_read_ns_[source] += ThreadNote::now_ns() - start;
   }
 }
 
-void Pipeline::build_chunks() {
-  RowBuilder builder(options_, context_, large_images_);
+void Pipeline::build_chunks(ThreadNote& note) {
+  RowBuilder builder(options_, context_, large_images_, note);
   std::vector<std::uint8_t> scratch;
   while (std::optional<ChunkPtr> chunk = to_build_.pop()) {
-    const Clock::time_point start = Clock::now();
+    note.doing(Doing::working);
     std::exception_ptr error;
     try {
-      build_chunk(**chunk, builder, scratch);
+      build_chunk(**chunk, builder, scratch, note);
     } catch (...) {
       error = std::current_exception();
     }
-    build_ns_ += nanoseconds_since(start);
+    note.doing(Doing::input);
     finish(**chunk, error);
     if ((*chunk)->bytes.capacity() > spare_bytes_) (*chunk)->bytes = {};
     const std::lock_guard lock(mutex_);
@@ -297,7 +311,8 @@ RowTarget Pipeline::target(const Slot& slot, std::size_t row) const {
   const std::size_t pixels = slot.batch.pixels_BHWC.size() / static_cast<std::size_t>(rows_);
   const std::size_t ids = slot.batch.tokens_BL.size() / static_cast<std::size_t>(rows_);
   return {slot.batch.pixels_BHWC.subspan(row * pixels, pixels),
-          slot.batch.tokens_BL.subspan(row * ids, ids)};
+          slot.batch.tokens_BL.subspan(row * ids, ids),
+          slot.batch.labels_B.empty() ? nullptr : &slot.batch.labels_B[row]};
 }
 
 bool Pipeline::try_sample(Slot& slot, std::size_t row, const SampleRef& ref,
@@ -318,12 +333,13 @@ bool Pipeline::try_sample(Slot& slot, std::size_t row, const SampleRef& ref,
   return true;
 }
 
-void Pipeline::build_chunk(Chunk& chunk, RowBuilder& builder,
-                           std::vector<std::uint8_t>& scratch) const {
+void Pipeline::build_chunk(Chunk& chunk, RowBuilder& builder, std::vector<std::uint8_t>& scratch,
+                           ThreadNote& note) const {
   for (std::int64_t r = chunk.begin; r < chunk.end; ++r) {
     if (stopped_) return;
     const auto row = static_cast<std::size_t>(r);
     const auto i = static_cast<std::size_t>(r - chunk.begin);
+    note.sample(chunk.slot->place[row].source, chunk.slot->ref[row]);
     const std::span<const std::uint8_t> bytes(chunk.bytes.data() + chunk.offset[i],
                                               chunk.offset[i + 1] - chunk.offset[i]);
     if (!try_sample(*chunk.slot, row, chunk.slot->ref[row], bytes, builder)) {

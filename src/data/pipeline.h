@@ -19,6 +19,7 @@
 #include "data/order_plan.h"
 #include "data/row_builder.h"
 #include "data/source.h"
+#include "data/thread_note.h"
 #include "plumbline/data.h"
 
 namespace plumbline {
@@ -66,8 +67,10 @@ class Pipeline {
   /// The next slot in step order; rethrows what its threads threw.
   [[nodiscard]] Slot& next();
   void release(const Batch* batch);
-  [[nodiscard]] double build_busy_s() const { return 1e-9 * static_cast<double>(build_ns_); }
-  [[nodiscard]] double read_busy_s() const { return 1e-9 * static_cast<double>(read_ns_); }
+  /// Stage times and their parts, and the reading time of each source.
+  void add_times(LoaderStats& stats) const;
+  /// What Loader::activity() says.
+  [[nodiscard]] std::string activity() const;
 
  private:
   struct Chunk {
@@ -86,10 +89,11 @@ class Pipeline {
                   std::uint64_t first_row);
   void plan_row(Slot& slot, std::size_t row, LaneState& lane, std::uint64_t g);
   void send_chunks(Slot& slot);
-  void read_chunks();
-  void read_chunk(Chunk& chunk) const;
-  void build_chunks();
-  void build_chunk(Chunk& chunk, RowBuilder& builder, std::vector<std::uint8_t>& scratch) const;
+  void read_chunks(ThreadNote& note);
+  void read_chunk(Chunk& chunk, ThreadNote& note);
+  void build_chunks(ThreadNote& note);
+  void build_chunk(Chunk& chunk, RowBuilder& builder, std::vector<std::uint8_t>& scratch,
+                   ThreadNote& note) const;
   void substitute(Slot& slot, std::size_t row, RowBuilder& builder,
                   std::vector<std::uint8_t>& scratch) const;
   [[nodiscard]] bool try_sample(Slot& slot, std::size_t row, const SampleRef& ref,
@@ -120,7 +124,9 @@ class Pipeline {
   std::size_t spare_bytes_;  ///< a spare chunk keeps at most so much
   Credit read_credit_;
   Credit large_images_;
-  std::atomic<std::int64_t> build_ns_ = 0, read_ns_ = 0;
+  ThreadNote plan_note_;
+  std::vector<ThreadNote> read_notes_, build_notes_;
+  std::vector<std::atomic<std::int64_t>> source_read_ns_;
   std::vector<std::thread> threads_;
 };
 

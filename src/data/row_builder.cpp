@@ -6,12 +6,30 @@
 #include "plumbline/error.h"
 
 namespace plumbline {
+namespace {
+
+/// Adds its life to a part of the work.
+class PartTimer {
+ public:
+  PartTimer(ThreadNote& note, BuildPart part) : note_(note), part_(part) {}
+  ~PartTimer() { note_.add(part_, ThreadNote::now_ns() - start_); }
+  PartTimer(const PartTimer&) = delete;
+  PartTimer& operator=(const PartTimer&) = delete;
+
+ private:
+  ThreadNote& note_;
+  BuildPart part_;
+  std::int64_t start_ = ThreadNote::now_ns();
+};
+
+}  // namespace
 
 RowBuilder::RowBuilder(const DataOptions& options, const LoaderContext& context,
-                       Credit& large_images)
+                       Credit& large_images, ThreadNote& note)
     : options_(options),
       context_(context),
       large_images_(large_images),
+      note_(note),
       preprocess_(context.preprocess),
       decoder_(options.limits) {
   preprocess_.order = options.resize_order;
@@ -25,11 +43,17 @@ std::optional<BadSample> RowBuilder::build(const Source& source, const SampleRef
   if (!target.tokens.empty()) {
     if (auto bad = fill_tokens(source, ref, g, target.tokens)) return bad;
   }
+  if (target.label) {
+    auto label = source.label(ref, parts_, context_.classes);
+    if (auto* bad = std::get_if<BadSample>(&label)) return std::move(*bad);
+    *target.label = std::get<std::int64_t>(label);
+  }
   return fill_pixels(g, target.pixels);
 }
 
 std::optional<BadSample> RowBuilder::fill_tokens(const Source& source, const SampleRef& ref,
                                                  std::uint64_t g, std::span<std::int32_t> tokens) {
+  const PartTimer timer(note_, BuildPart::text);
   try {
     auto caption = source.caption(ref, parts_, context_.seed, g);
     if (auto* bad = std::get_if<BadSample>(&caption)) return std::move(*bad);
@@ -42,6 +66,7 @@ std::optional<BadSample> RowBuilder::fill_tokens(const Source& source, const Sam
 }
 
 void RowBuilder::transform(const Image& image, std::uint64_t g, std::span<std::uint8_t> pixels) {
+  const PartTimer timer(note_, BuildPart::resize);
   const auto views = static_cast<std::size_t>(options_.train_transform.views);
   const std::size_t bytes = pixels.size() / views;
   for (std::size_t view = 0; view < views; ++view) {
@@ -52,7 +77,10 @@ void RowBuilder::transform(const Image& image, std::uint64_t g, std::span<std::u
 
 std::optional<BadSample> RowBuilder::decode_and_transform(std::uint64_t g,
                                                           std::span<std::uint8_t> pixels) {
-  if (auto bad = decoder_.decode(parts_.image, image_)) return bad;
+  {
+    const PartTimer timer(note_, BuildPart::decode);
+    if (auto bad = decoder_.decode(parts_.image, image_)) return bad;
+  }
   transform(image_, g, pixels);
   return std::nullopt;
 }
@@ -69,7 +97,9 @@ std::optional<BadSample> RowBuilder::fill_pixels(std::uint64_t g, std::span<std:
       kBytesPerPixel * static_cast<std::size_t>(info.width) * static_cast<std::size_t>(info.height);
   if (needed <= kSmallImageBytes) return decode_and_transform(g, pixels);
 
+  note_.doing(Doing::memory);
   const std::size_t taken = large_images_.take(needed);
+  note_.doing(Doing::working);
   auto result = decode_and_transform(g, pixels);
   // The stock covers this image only while it lives.
   image_ = Image();

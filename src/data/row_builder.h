@@ -9,6 +9,7 @@
 
 #include "core/queue.h"
 #include "data/source.h"
+#include "data/thread_note.h"
 #include "plumbline/data.h"
 
 namespace plumbline {
@@ -21,12 +22,14 @@ inline constexpr std::size_t kBytesPerPixel = 10;
 struct RowTarget {
   std::span<std::uint8_t> pixels;  ///< all views of the row
   std::span<std::int32_t> tokens;  ///< empty: no tokens wanted
+  std::int64_t* label = nullptr;   ///< null: no label wanted
 };
 
 class RowBuilder {
  public:
   /// All arguments outlive the builder.
-  RowBuilder(const DataOptions& options, const LoaderContext& context, Credit& large_images);
+  RowBuilder(const DataOptions& options, const LoaderContext& context, Credit& large_images,
+             ThreadNote& note);
 
   /// Fills the row for position `g`, or tells why the sample cannot. key() and truncated() then
   /// speak of this sample.
@@ -49,6 +52,7 @@ class RowBuilder {
   const DataOptions& options_;
   const LoaderContext& context_;
   Credit& large_images_;
+  ThreadNote& note_;
   PreprocessOptions preprocess_;
   ImageDecoder decoder_;
   Image image_;

@@ -20,7 +20,7 @@ namespace plumbline {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'P', 'L', 'B', 'I', 'D', 'X', '\r', '\n'};
-constexpr std::uint64_t kVersion = 1;
+constexpr std::uint64_t kVersion = 2;
 constexpr std::uint64_t kMaxSampleBytes = 256 << 20;
 constexpr std::size_t kMaxMembers = 64;
 
@@ -29,7 +29,9 @@ struct FileStamp {
   std::int64_t mtime_ns;
 };
 
+/// Nothing is known of a remote shard but what a copy holds.
 FileStamp stamp_of(const std::string& path) {
+  if (is_pipe(path)) return {};
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) {
     throw DataError(str("cannot stat shard ", path, ": ", std::strerror(errno)));
@@ -129,6 +131,16 @@ std::string hex(std::uint64_t value, int digits) {
   return std::string(text.data(), static_cast<std::size_t>(digits));
 }
 
+/// The end of a command as part of a file's name.
+std::string safe_name(std::string text) {
+  for (char& c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '.' || c == '-' || c == '_';
+    if (!plain) c = '_';
+  }
+  return text.substr(0, 80);
+}
+
 }  // namespace
 
 std::uint64_t IndexSettings::hash() const {
@@ -158,15 +170,16 @@ void finish_index(ShardIndex& index) {
 }
 
 ShardIndex build_index(const std::string& path, const IndexSettings& settings,
-                       const std::string& spool_dir) {
+                       const ShardAccess& access, std::shared_ptr<const FileBytes> raw) {
   const FileStamp stamp = stamp_of(path);
+  if (!raw) raw = open_raw(path, access);
   ShardIndex index;
   try {
-    scan(*open_shard(path, spool_dir), settings, index);
+    scan(*open_plain(raw, access, false), settings, index);
   } catch (const TarError& error) {
     index = ShardIndex();
     if (error.reason() == BadSampleClass::unsupported) {
-      scan(*open_shard(path, spool_dir, true), settings, index);
+      scan(*open_plain(raw, access, true), settings, index);
       index.header.sparse = 1;
     } else {  // compressed bytes that do not even begin
       index.header.verdict = ShardVerdict::truncated_tar;
@@ -175,9 +188,13 @@ ShardIndex build_index(const std::string& path, const IndexSettings& settings,
   }
   index.header.magic = kMagic;
   index.header.version = kVersion;
-  index.header.shard_bytes = stamp.bytes;
+  index.header.shard_bytes = is_pipe(path) ? raw->size() : stamp.bytes;
   index.header.shard_mtime_ns = stamp.mtime_ns;
   index.header.settings = settings.hash();
+  std::array<std::uint8_t, 4> first{};
+  index.header.compressed = is_compressed({first.data(), raw->read_at(0, first)}) ? 1 : 0;
+  if (is_pipe(path)) index.block_hashes = block_hashes(*raw);
+  index.header.blocks = index.block_hashes.size();
   finish_index(index);
   return index;
 }
@@ -186,7 +203,11 @@ std::string index_path(const std::string& shard, const IndexSettings& settings,
                        const std::string& index_dir) {
   namespace fs = std::filesystem;
   std::string name = shard;
-  if (!index_dir.empty()) {
+  if (is_pipe(shard)) {
+    if (index_dir.empty()) return "";
+    name = (fs::path(index_dir) / safe_name(fs::path(shard).filename().string())).string() + "." +
+           hex(siphash(shard), 16);
+  } else if (!index_dir.empty()) {
     const fs::path absolute = fs::absolute(shard).lexically_normal();
     name = (fs::path(index_dir) / absolute.filename()).string() + "." +
            hex(siphash(absolute.parent_path().string()), 8);
@@ -202,6 +223,8 @@ void write_index(const std::string& path, const ShardIndex& index) {
   std::string content(reinterpret_cast<const char*>(&index.header), sizeof index.header);
   content.append(reinterpret_cast<const char*>(index.records.data()),
                  index.records.size() * sizeof(IndexRecord));
+  content.append(reinterpret_cast<const char*>(index.block_hashes.data()),
+                 index.block_hashes.size() * sizeof(std::uint64_t));
   FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   std::string_view rest = content;
   bool failed = file.get() < 0;
@@ -218,14 +241,16 @@ void write_index(const std::string& path, const ShardIndex& index) {
 }
 
 IndexedShard::IndexedShard(std::string path, const IndexSettings& settings,
-                           const std::string& index_dir, bool write)
+                           const std::string& index_dir, std::shared_ptr<const ShardAccess> access,
+                           bool write)
     : path_(std::move(path)),
       index_path_(index_path(path_, settings, index_dir)),
-      spool_dir_(index_dir) {
-  if (read_header(settings)) return;
-  ShardIndex index = build_index(path_, settings, spool_dir_);
+      access_(std::move(access)) {
+  if (!index_path_.empty() && read_header(settings)) return;
+  ShardIndex index = build_index(path_, settings, *access_);
   header_ = index.header;
-  if (write) {
+  unwritten_ = write && index_path_.empty();
+  if (write && !unwritten_) {
     try {
       write_index(index_path_, index);
       return;
@@ -235,6 +260,7 @@ IndexedShard::IndexedShard(std::string path, const IndexSettings& settings,
   }
   in_memory_ = true;
   records_ = std::move(index.records);
+  block_hashes_ = std::move(index.block_hashes);
 }
 
 bool IndexedShard::read_header(const IndexSettings& settings) {
@@ -244,8 +270,10 @@ bool IndexedShard::read_header(const IndexSettings& settings) {
   const std::span<std::uint8_t> out(reinterpret_cast<std::uint8_t*>(&header_), sizeof header_);
   return file.read_at(0, out) == out.size() && header_.magic == kMagic &&
          header_.version == kVersion && header_.settings == settings.hash() &&
-         header_.shard_bytes == stamp.bytes && header_.shard_mtime_ns == stamp.mtime_ns &&
-         file.size() == sizeof header_ + header_.samples * sizeof(IndexRecord);
+         (is_pipe(path_) || header_.shard_bytes == stamp.bytes) &&
+         header_.shard_mtime_ns == stamp.mtime_ns &&
+         file.size() == sizeof header_ + header_.samples * sizeof(IndexRecord) +
+                            header_.blocks * sizeof(std::uint64_t);
 }
 
 void IndexedShard::read(std::uint64_t first, std::uint64_t count,
@@ -269,8 +297,28 @@ void IndexedShard::read(std::uint64_t first, std::uint64_t count,
   }
 }
 
+RemoteStamp IndexedShard::remote_stamp() const {
+  RemoteStamp stamp{header_.shard_bytes, block_hashes_};
+  if (in_memory_) return stamp;
+  const FileBytes file(index_path_);
+  stamp.hashes.resize(header_.blocks);
+  const std::span<std::uint8_t> out(reinterpret_cast<std::uint8_t*>(stamp.hashes.data()),
+                                    header_.blocks * sizeof(std::uint64_t));
+  if (file.read_at(sizeof header_ + header_.samples * sizeof(IndexRecord), out) < out.size()) {
+    throw DataError(str("index ", index_path_, " changed while it was in use"));
+  }
+  return stamp;
+}
+
 std::shared_ptr<const ByteSource> IndexedShard::open() const {
-  return open_shard(path_, spool_dir_, header_.sparse != 0);
+  if (!is_pipe(path_)) return open_shard(path_, *access_, header_.sparse != 0);
+  RemoteStamp stamp = remote_stamp();
+  RemoteShard remote = access_->remote(path_);
+  if (access_->ranges && remote.seekable() && header_.sparse == 0 && header_.compressed == 0) {
+    return std::make_shared<RangeBytes>(std::move(remote), std::move(stamp), access_->ranges,
+                                        access_->stop.get_token());
+  }
+  return open_plain(open_raw(path_, *access_, &stamp), *access_, header_.sparse != 0);
 }
 
 }  // namespace plumbline

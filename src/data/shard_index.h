@@ -1,7 +1,7 @@
 // The index of a shard: where each sample stands and whether it can be used, so that the order of a
 // run is known before an image is read. Kept in a sidecar file, SHARD.idx: a header of
 // kHeaderBytes, then 48 bytes a sample, little-endian, usable samples first (each part in shard
-// order).
+// order), then for a remote shard the hashes of its blocks.
 #pragma once
 
 #include <array>
@@ -12,6 +12,7 @@
 
 #include "data/byte_source.h"
 #include "data/sample_group.h"
+#include "data/shard_access.h"
 #include "plumbline/bad_sample.h"
 
 namespace plumbline {
@@ -57,25 +58,31 @@ struct IndexHeader {
   std::uint64_t trailing_bytes = 0;  ///< 1: something other than zero follows the end
   std::uint64_t sparse = 0;          ///< 1: read through a rewritten copy
   std::uint64_t content_hash = 0;    ///< of key hashes and usability, in shard order
+  std::uint64_t compressed = 0;      ///< 1: offsets count in the unpacked tar
+  std::uint64_t blocks = 0;          ///< of a remote shard: hashes that follow the records
   std::array<std::uint64_t, kBadSampleClasses> by_class = {};
 };
 inline constexpr std::size_t kIndexHeaderBytes = sizeof(IndexHeader);
-static_assert(kIndexHeaderBytes == 200);
+static_assert(kIndexHeaderBytes == 216);
 
 struct ShardIndex {
   IndexHeader header;
-  std::vector<IndexRecord> records;  ///< usable ones first
+  std::vector<IndexRecord> records;         ///< usable ones first
+  std::vector<std::uint64_t> block_hashes;  ///< of a remote shard's bytes
 };
 
-/// Scans the headers of a shard; a damaged end is recorded as the verdict, not thrown.
+/// Scans the headers of a shard; a damaged end is recorded as the verdict, not thrown. A remote
+/// shard is read whole, unless `raw`, its bytes as they are, is given.
 [[nodiscard]] ShardIndex build_index(const std::string& path, const IndexSettings& settings,
-                                     const std::string& spool_dir);
+                                     const ShardAccess& access,
+                                     std::shared_ptr<const FileBytes> raw = nullptr);
 
 /// Usable samples first, counts and hashes by what the records say. After records changed.
 void finish_index(ShardIndex& index);
 
 /// SHARD.idx, or in `index_dir` with a hash of the shard's folder; settings other than the default
-/// have their hash in the name, so that runs with different captions do not rebuild in turn.
+/// have their hash in the name, so that runs with different captions do not rebuild in turn. Empty
+/// for a remote shard without `index_dir`: its index can only be kept in memory.
 [[nodiscard]] std::string index_path(const std::string& shard, const IndexSettings& settings,
                                      const std::string& index_dir);
 
@@ -87,24 +94,29 @@ class IndexedShard {
  public:
   /// Reads the sidecar when it fits the shard's size, time and settings, else scans the shard and,
   /// with `write`, leaves a sidecar; where that fails the records stay in memory.
+  /// Nobody can see from outside whether a remote shard changed: its sidecar is trusted, and what
+  /// is read later is compared with the hashes in it.
   IndexedShard(std::string path, const IndexSettings& settings, const std::string& index_dir,
-               bool write);
+               std::shared_ptr<const ShardAccess> access, bool write);
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const IndexHeader& header() const { return header_; }
   /// Whether the index could only be kept in memory although it should have been written.
   [[nodiscard]] bool unwritten() const { return unwritten_; }
   /// Appends records [first, first + count). Throws DataError when the sidecar changed meanwhile.
   void read(std::uint64_t first, std::uint64_t count, std::vector<IndexRecord>& out) const;
+  /// Its tar bytes. A remote shard that takes {offset} is read by ranges unless there is a cache.
   [[nodiscard]] std::shared_ptr<const ByteSource> open() const;
 
  private:
   [[nodiscard]] bool read_header(const IndexSettings& settings);
+  [[nodiscard]] RemoteStamp remote_stamp() const;
 
   std::string path_;
   std::string index_path_;
-  std::string spool_dir_;
+  std::shared_ptr<const ShardAccess> access_;
   IndexHeader header_;
   std::vector<IndexRecord> records_;
+  std::vector<std::uint64_t> block_hashes_;
   bool in_memory_ = false;
   bool unwritten_ = false;
 };

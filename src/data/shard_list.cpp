@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "core/file.h"
+#include "data/remote_shard.h"
 #include "plumbline/error.h"
 
 namespace plumbline {
@@ -124,30 +125,60 @@ void append_glob(const std::string& pattern, std::vector<std::string>& out) {
   out.insert(out.end(), paths.begin(), paths.end());
 }
 
-void refuse_remote(const std::string& pattern) {
-  if (pattern.starts_with("pipe:")) {
-    throw UsageError(str("shards: '", pattern,
-                         "' is a pipe; this version reads local files only (mount or copy the "
-                         "shards)"));
-  }
+/// The pipe: entry that reads a URL.
+std::string pipe_for(const std::string& url) {
+  if (url.starts_with("s3://")) return "pipe:aws s3 cp " + url + " -";
+  if (url.starts_with("gs://")) return "pipe:gcloud storage cat " + url;
+  return "pipe:curl -sS --fail -r {offset}-{end} " + url;
+}
+
+void refuse_url(const std::string& pattern) {
   const std::size_t scheme = pattern.find("://");
   if (scheme != std::string::npos && pattern.find('/') > scheme) {
-    throw UsageError(str("shards: '", pattern, "' is a URL; shards must be local files"));
+    throw UsageError(str("shards: '", pattern, "' is a URL; with allow_pipe: true, '",
+                         pipe_for(pattern), "' reads it"));
   }
 }
 
-void append_pattern(const std::string& pattern, int depth, std::vector<std::string>& out) {
+/// A command with ranges and alternatives expanded; {offset} and {end} stay.
+void append_pipe(const std::string& pattern, bool allowed, std::vector<std::string>& out) {
+  if (!allowed) {
+    throw UsageError(str("shards: '", pattern,
+                         "' runs a command: data.allow_pipe: true (--allow-pipe of a tool) allows "
+                         "that"));
+  }
+  std::string text = pattern;
+  const auto replace = [](std::string& in, std::string_view what, std::string_view with) {
+    for (std::size_t at = in.find(what); at != std::string::npos; at = in.find(what, at + 1)) {
+      in.replace(at, what.size(), with);
+    }
+  };
+  replace(text, "{offset}", "\x01");
+  replace(text, "{end}", "\x02");
+  for (std::string& command : expand_braces(text)) {
+    replace(command, "\x01", "{offset}");
+    replace(command, "\x02", "{end}");
+    out.push_back(std::move(command));
+  }
+}
+
+void append_pattern(const std::string& pattern, int depth, bool allow_pipe,
+                    std::vector<std::string>& out) {
   if (pattern.empty()) throw UsageError("shards: empty entry");
-  refuse_remote(pattern);
+  if (is_pipe(pattern)) {
+    append_pipe(pattern, allow_pipe, out);
+    return;
+  }
+  refuse_url(pattern);
   const std::vector<std::string> joined = split_joined(pattern);
   if (joined.size() > 1) {
-    for (const std::string& part : joined) append_pattern(part, depth, out);
+    for (const std::string& part : joined) append_pattern(part, depth, allow_pipe, out);
     return;
   }
   if (pattern[0] == '@') {
     if (depth > 8) throw UsageError(str("shards: ", pattern, ": lists nest too deep"));
     for (const std::string& line : lines_of(pattern.substr(1))) {
-      append_pattern(line, depth + 1, out);
+      append_pattern(line, depth + 1, allow_pipe, out);
     }
     return;
   }
@@ -201,20 +232,21 @@ std::vector<std::string> expand_braces(const std::string& pattern) {
 }
 
 std::vector<std::string> list_shards(const std::vector<std::string>& patterns,
-                                     const std::string& missing, const std::string& source) {
+                                     const std::string& missing, const std::string& source,
+                                     bool allow_pipe) {
   if (missing != "error" && missing != "skip") {
     throw UsageError(
         str("source ", source, ": missing: '", missing, "' is neither error nor skip"));
   }
   std::vector<std::string> paths;
-  for (const std::string& pattern : patterns) append_pattern(pattern, 0, paths);
+  for (const std::string& pattern : patterns) append_pattern(pattern, 0, allow_pipe, paths);
 
   std::unordered_set<std::string> seen;
   std::vector<std::string> present, absent, twice;
   for (std::string& path : paths) {
     if (!seen.insert(path).second) {
       twice.push_back(path);
-    } else if (!is_regular(path)) {
+    } else if (!is_pipe(path) && !is_regular(path)) {
       absent.push_back(path);
     } else {
       present.push_back(std::move(path));

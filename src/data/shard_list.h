@@ -13,9 +13,12 @@ namespace plumbline {
 /// Joins the patterns in order: `::` separates patterns inside one string, @FILE is a pattern a
 /// line, `*` and `?` match local files in bytewise order. `missing` = "skip" drops paths that do
 /// not exist; otherwise they, and shards listed twice, are a UsageError naming the first five.
-/// `pipe:` and bare URLs are refused with a UsageError; `source` names the source in messages.
+/// `pipe:CMD` is an entry of its own, to its end; its ranges and alternatives are expanded,
+/// {offset} and {end} are not. Without `allow_pipe` it is a UsageError, like a bare URL always (the
+/// message then shows the pipe). `source` names the source in messages.
 [[nodiscard]] std::vector<std::string> list_shards(const std::vector<std::string>& patterns,
                                                    const std::string& missing,
-                                                   const std::string& source);
+                                                   const std::string& source,
+                                                   bool allow_pipe = false);
 
 }  // namespace plumbline

@@ -5,6 +5,7 @@
 
 #include "core/file.h"
 #include "data/captions.h"
+#include "data/labels.h"
 #include "data/parallel.h"
 #include "data/shard_files.h"
 #include "data/shard_list.h"
@@ -23,9 +24,12 @@ std::string join_words(const std::vector<std::string>& words) {
 
 class ShardSource final : public Source {
  public:
-  ShardSource(const SourceOptions& options, std::vector<IndexedShard> shards)
+  ShardSource(const SourceOptions& options, std::vector<IndexedShard> shards,
+              std::shared_ptr<ShardAccess> access)
       : options_(options),
         chooser_(options.captions, options.name),
+        labels_(options.label, options.name),
+        access_(std::move(access)),
         shards_(std::move(shards)),
         first_(shards_.size() + 1) {
     for (std::size_t i = 0; i < shards_.size(); ++i) {
@@ -84,14 +88,14 @@ class ShardSource final : public Source {
                                                              std::uint64_t g) const override {
     (void)ref;
     if (options_.captions.none) return std::string();
-    return chooser_.choose(
-        [&](std::string_view suffix) -> std::optional<std::string_view> {
-          const GroupMember* member = parts.group.find(suffix);
-          if (!member) return std::nullopt;
-          const auto content = parts.bytes.subspan(member->offset, member->size);
-          return std::string_view(reinterpret_cast<const char*>(content.data()), content.size());
-        },
-        seed, g);
+    return chooser_.choose(members_of(parts), seed, g);
+  }
+
+  [[nodiscard]] std::variant<std::int64_t, BadSample> label(const SampleRef& ref,
+                                                            const SampleParts& parts,
+                                                            std::int64_t classes) const override {
+    (void)ref;
+    return labels_.read(members_of(parts), classes);
   }
 
   [[nodiscard]] std::string key(const SampleRef& ref) const override {
@@ -136,6 +140,9 @@ class ShardSource final : public Source {
     return counts;
   }
 
+  void stop() const override { access_->stop.request_stop(); }
+  [[nodiscard]] std::int64_t retries() const override { return access_->counters->retries; }
+
   /// Throws when the source cannot be used; tells what is left out.
   void report(const std::function<void(const std::string&)>& warn) const {
     std::uint64_t members = 0, samples = 0;
@@ -173,6 +180,16 @@ class ShardSource final : public Source {
   }
 
  private:
+  /// `parts` must outlive what is returned.
+  [[nodiscard]] static CaptionChooser::Members members_of(const SampleParts& parts) {
+    return [&parts](std::string_view suffix) -> std::optional<std::string_view> {
+      const GroupMember* member = parts.group.find(suffix);
+      if (!member) return std::nullopt;
+      const auto content = parts.bytes.subspan(member->offset, member->size);
+      return std::string_view(reinterpret_cast<const char*>(content.data()), content.size());
+    };
+  }
+
   [[nodiscard]] DataError changed(const SampleRef& ref) const {
     return DataError(str("shard ", shard(ref), " at byte ", ref.record.offset,
                          ": not the sample that the index names; the shard changed"));
@@ -207,6 +224,8 @@ class ShardSource final : public Source {
 
   SourceOptions options_;
   CaptionChooser chooser_;
+  LabelReader labels_;
+  std::shared_ptr<ShardAccess> access_;
   std::vector<IndexedShard> shards_;
   std::vector<std::uint64_t> first_;  ///< ordinal of each shard's first sample, and the total
   ShardFiles files_;
@@ -214,17 +233,21 @@ class ShardSource final : public Source {
 
 std::unique_ptr<Source> open_shards(const SourceOptions& options, const DataOptions& data,
                                     const LoaderContext& context, int threads) {
-  const std::vector<std::string> paths = list_shards(options.shards, options.missing, options.name);
+  const std::vector<std::string> paths =
+      list_shards(options.shards, options.missing, options.name, data.allow_pipe);
+  const std::string& index_dir = data.index_dir.empty() ? data.cache.dir : data.index_dir;
+  const bool remote = std::any_of(paths.begin(), paths.end(), is_pipe);
+  const auto access = std::make_shared<ShardAccess>(data);
   const IndexSettings settings = index_settings(options);
   const auto n = static_cast<std::int64_t>(paths.size());
   std::vector<std::optional<IndexedShard>> opened(paths.size());
   parallel_for(n, threads, [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>((i + n * context.rank / context.world) % n);
-    opened[at].emplace(paths[at], settings, data.index_dir, true);
+    opened[at].emplace(paths[at], settings, remote ? index_dir : data.index_dir, access, true);
   });
   std::vector<IndexedShard> shards;
   for (auto& shard : opened) shards.push_back(*std::move(shard));
-  auto source = std::make_unique<ShardSource>(options, std::move(shards));
+  auto source = std::make_unique<ShardSource>(options, std::move(shards), access);
   source->report(context.rank == 0 ? context.warn : nullptr);
   return source;
 }

@@ -111,7 +111,7 @@ ShardFolderReport write_shard_folder(
       file.commit();
     }
     const IndexSettings settings;
-    write_index(index_path(path, settings, ""), build_index(path, settings, ""));
+    write_index(index_path(path, settings, ""), build_index(path, settings, ShardAccess()));
     const std::lock_guard lock(mutex);
     report.kept += there ? 1 : 0;
     report.bytes += static_cast<std::int64_t>(fs::file_size(path));

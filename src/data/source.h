@@ -50,6 +50,10 @@ class Source {
                                                                      const SampleParts& parts,
                                                                      std::uint64_t seed,
                                                                      std::uint64_t g) const = 0;
+  /// The class of the sample, in [0, classes), or why there is none.
+  [[nodiscard]] virtual std::variant<std::int64_t, BadSample> label(const SampleRef& ref,
+                                                                    const SampleParts& parts,
+                                                                    std::int64_t classes) const = 0;
   [[nodiscard]] virtual std::string key(const SampleRef& ref) const = 0;
   /// Shard and byte, for messages and the quarantine.
   [[nodiscard]] virtual const std::string& shard(const SampleRef& ref) const = 0;
@@ -57,6 +61,10 @@ class Source {
   [[nodiscard]] virtual std::string fingerprint() const = 0;
   /// What the index knows to be bad, by class; shards cut short count under their verdict.
   [[nodiscard]] virtual std::array<std::int64_t, kBadSampleClasses> excluded() const { return {}; }
+  /// Readers that wait for a command give up at once, with an Error; for good.
+  virtual void stop() const {}
+  /// Commands that were started again.
+  [[nodiscard]] virtual std::int64_t retries() const { return 0; }
 };
 
 /// Opens all sources: expands shard lists, reads or builds indexes on `threads` threads (rank r of

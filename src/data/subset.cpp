@@ -115,6 +115,7 @@ SubsetReport subset(const SubsetOptions& options, const Progress& progress) {
   DataOptions data;
   data.sources = options.sources;
   data.index_dir = options.index_dir;
+  data.allow_pipe = options.allow_pipe;
   const auto sources = open_sources(data, LoaderContext(), threads);
   const std::vector<std::uint64_t> shares = shares_of(options);
 

@@ -17,6 +17,7 @@ struct SubsetOptions {
   std::string identity = "key";  ///< key | shard+key: what is hashed
   std::string out;
   std::string index_dir;
+  bool allow_pipe = false;
   std::int64_t samples_per_shard = 1000;
   int threads = 0;
 };

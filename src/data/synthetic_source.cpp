@@ -67,6 +67,15 @@ class SyntheticSource final : public Source {
     return "a photo of a " + synthetic_class_name(label(ref.record.offset));
   }
 
+  [[nodiscard]] std::variant<std::int64_t, BadSample> label(const SampleRef& ref,
+                                                            const SampleParts& parts,
+                                                            std::int64_t classes) const override {
+    (void)parts;
+    const int own = label(ref.record.offset);
+    if (own < classes) return own;
+    return BadSample{BadSampleClass::no_label, str("class ", own, " of ", classes)};
+  }
+
   [[nodiscard]] std::string key(const SampleRef& ref) const override {
     return key_of(ref.record.offset);
   }

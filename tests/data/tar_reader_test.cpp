@@ -214,17 +214,17 @@ TEST(ShardIndex, SidecarIsReusedUntilTheShardChanges) {
   const TempFolder folder;
   folder.write("s.tar", tar_of(samples_of("k", 3)));
   const IndexSettings settings;
-  const IndexedShard first(folder / "s.tar", settings, "", true);
+  const IndexedShard first(folder / "s.tar", settings, "", std::make_shared<ShardAccess>(), true);
   const std::string sidecar = read_file(folder / "s.tar.idx");
   EXPECT_EQ(sidecar.size(), kIndexHeaderBytes + 3 * 48);
-  const IndexedShard second(folder / "s.tar", settings, "", true);
+  const IndexedShard second(folder / "s.tar", settings, "", std::make_shared<ShardAccess>(), true);
   std::vector<IndexRecord> records;
   second.read(1, 2, records);
   ASSERT_EQ(records.size(), 2U);
   EXPECT_EQ(records[0].ordinal, 1U);
 
   folder.write("s.tar", tar_of(samples_of("k", 4)));
-  const IndexedShard third(folder / "s.tar", settings, "", true);
+  const IndexedShard third(folder / "s.tar", settings, "", std::make_shared<ShardAccess>(), true);
   EXPECT_EQ(third.header().valid, 4U);
   EXPECT_THROW(first.read(0, 1, records), DataError) << "the index changed under a run";
 }

@@ -156,10 +156,10 @@ TEST(Check, CountsByClassAndMarksBadSamples) {
                                  BadSampleClass::tokenizer, BadSampleClass::no_text}) {
     EXPECT_EQ(report.by_class[static_cast<std::size_t>(c)], 1) << name_of(c);
   }
-  EXPECT_EQ(index_shards(options.source, "", 1).usable, 19) << "headers alone know less";
+  EXPECT_EQ(index_shards(options).usable, 19) << "headers alone know less";
   options.update = true;
   (void)check_shards(options);
-  EXPECT_EQ(index_shards(options.source, "", 1).usable, 16) << "the marks last";
+  EXPECT_EQ(index_shards(options).usable, 16) << "the marks last";
 }
 
 TEST(Check, ComparesAnnouncedSizesAndSeesDamage) {

@@ -1,0 +1,32 @@
+// Which class a sample belongs to: what supervised training learns from.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "data/captions.h"
+#include "plumbline/data.h"
+
+namespace plumbline {
+
+/// Immutable; read() may be called by many threads at once.
+class LabelReader {
+ public:
+  /// Reads the file of names. Throws UsageError naming `source` for a file that is not there or
+  /// names a class twice.
+  LabelReader(const LabelOptions& options, const std::string& source);
+
+  /// The class, in [0, classes); or no_label: nothing there, several labels, an unknown name, a
+  /// number out of range.
+  [[nodiscard]] std::variant<std::int64_t, BadSample> read(const CaptionChooser::Members& members,
+                                                           std::int64_t classes) const;
+
+ private:
+  std::string suffix_, field_;  ///< field_: of json
+  std::map<std::string, std::int64_t, std::less<>> names_;
+};
+
+}  // namespace plumbline

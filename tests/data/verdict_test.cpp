@@ -1,0 +1,87 @@
+// Stage times, the verdict about them, and the name of a stall.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "plumbline/error.h"
+#include "tests/data/loader_runs.h"
+
+namespace plumbline {
+namespace {
+
+LoaderStats stats_of(double build_busy_s, double wait_s) {
+  LoaderStats stats;
+  stats.elapsed_s = 100;
+  stats.consumer_wait_s = wait_s;
+  stats.plan.threads = 1;
+  stats.read.threads = 4;
+  stats.build.threads = 8;
+  stats.build.busy_s = build_busy_s;
+  stats.decode_s = 0.6 * build_busy_s;
+  stats.resize_s = 0.3 * build_busy_s;
+  stats.sources.resize(2);
+  stats.sources[0].name = "fast";
+  stats.sources[1].name = "slow";
+  stats.sources[1].read_s = 50;
+  stats.sources[1].bytes = 100'000'000;
+  return stats;
+}
+
+TEST(Verdict, NamesWhatLimits) {
+  EXPECT_EQ(loader_verdict(stats_of(400, 0.1), 100),
+            "bound by: training; the loader was 50 % busy and could deliver 2 times as much");
+  EXPECT_EQ(
+      loader_verdict(stats_of(752, 60), 100),
+      "bound by: image decoding on this host, 94 % busy; the trainer waited 60 % of the time; "
+      "12 more cores would feed it");
+  LoaderStats reading = stats_of(80, 40);
+  reading.build.input_s = 700;
+  EXPECT_EQ(loader_verdict(reading, 100),
+            "bound by: reading slow (2 MB/s a reader); the trainer waited 40 % of the time; faster "
+            "disks or data.cache would feed it");
+  LoaderStats memory = stats_of(80, 40);
+  memory.plan.memory_s = 80;
+  EXPECT_NE(loader_verdict(memory, 100).find("data.memory_mb"), std::string::npos);
+  EXPECT_NE(loader_verdict(stats_of(400, 40), 100).find("no single stage"), std::string::npos);
+}
+
+TEST(Verdict, ALoaderMeasuresItsStages) {
+  DataOptions options = synthetic_options("jpeg");
+  options.sources[0].synthetic_size = 400;
+  Loader loader(options, context_of());
+  for (int k = 0; k < 10; ++k) loader.release(loader.next());
+  const LoaderStats stats = loader.stats();
+  EXPECT_GT(stats.build.busy_s, 0);
+  EXPECT_GT(stats.decode_s, 0.3 * stats.build.busy_s) << "most work of a large JPEG is decoding";
+  EXPECT_GT(stats.consumer_wait_s, 0) << "this consumer does nothing but wait";
+  for (const StageTimes* stage : {&stats.plan, &stats.read, &stats.build}) {
+    const double all = stage->busy_s + stage->input_s + stage->output_s + stage->memory_s;
+    EXPECT_NEAR(all, stage->threads * stats.elapsed_s,
+                0.1 * stage->threads * stats.elapsed_s + 0.05)
+        << "a thread is always in one state";
+  }
+  const auto report = nlohmann::json::parse(loader_report(stats));
+  EXPECT_EQ(report["sources"][0]["delivered"], 160);
+  EXPECT_EQ(loader_verdict(stats, stats.elapsed_s).substr(0, 10), "bound by: ");
+}
+
+TEST(Activity, NamesTheShardThatHangs) {
+  const TempFolder folder;
+  write_shards(folder);
+  DataOptions options = shard_options(folder);
+  options.sources[0].shards = {"pipe:test -e " + folder / "slow" + " && sleep 100; cat " +
+                               folder / "{0..2}.tar"};
+  options.allow_pipe = true;
+  options.index_dir = folder.path();
+  (void)rows_of(options, 1, 1);  // makes the index
+  folder.write("slow", "");
+  Loader loader(options, context_of());
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const std::string activity = loader.activity();
+  EXPECT_NE(activity.find("reading shard pipe:"), std::string::npos) << activity;
+  EXPECT_NE(activity.find(".tar of source pictures at byte"), std::string::npos) << activity;
+}
+
+}  // namespace
+}  // namespace plumbline
