@@ -27,6 +27,8 @@ void add_tokenize(CLI::App& app, CommandContext& context);
 void add_preprocess(CLI::App& app, CommandContext& context);
 void add_data(CLI::App& app, CommandContext& context);
 void add_checkpoint(CLI::App& app, CommandContext& context);
+void add_import(CLI::App& app, CommandContext& context);
+void add_export(CLI::App& app, CommandContext& context);
 void add_doctor(CLI::App& app, CommandContext& context);
 
 /// What `--version` prints.

@@ -58,8 +58,9 @@ int run(int argc, char** argv) {
   CLI::App app("plumbline: train CLIP models and measure how robust they are", "plumbline");
   app.set_version_flag("--version", version_report());
   app.require_subcommand(1);
-  for (const auto add : {add_train, add_evaluate, add_report, add_embed, add_tokenize,
-                         add_preprocess, add_data, add_checkpoint, add_doctor}) {
+  for (const auto add :
+       {add_train, add_evaluate, add_report, add_embed, add_tokenize, add_preprocess, add_data,
+        add_checkpoint, add_import, add_export, add_doctor}) {
     add(app, context);
   }
   try {

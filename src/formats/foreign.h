@@ -25,10 +25,9 @@ struct ForeignOptimizer {
 };
 
 struct ForeignCheckpoint {
-  std::string format;       ///< for messages: "OpenCLIP training file"
-  NamedTensors tensors;     ///< under OpenCLIP's names, any float dtype
-  std::string model;        ///< configuration in OpenCLIP's schema, or a hub file; empty: not told
-  bool quick_gelu = false;  ///< the format always means QuickGELU
+  std::string format;    ///< for messages: "OpenCLIP training file"
+  NamedTensors tensors;  ///< under OpenCLIP's names, any float dtype
+  std::string model;     ///< configuration in OpenCLIP's schema, or a hub file; empty: not told
   bool preprocess_told = false;  ///< `model` holds a preprocess_cfg
   std::string tokenizer_file;    ///< a sentencepiece model that came with it
   std::optional<ForeignOptimizer> optimizer;

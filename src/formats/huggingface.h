@@ -9,11 +9,9 @@
 namespace plumbline {
 
 /// config.json of a CLIPModel with model.safetensors (in one file or several) or pytorch_model.bin.
-/// Throws UsageError naming a setting that has no counterpart, DataError for a damaged file.
+/// Throws UsageError for a folder of another model and for a setting that has no counterpart,
+/// naming it; DataError for a damaged file.
 [[nodiscard]] ForeignCheckpoint read_hugging_face(const std::string& folder);
-
-/// Whether the folder's config.json is one of a CLIPModel.
-[[nodiscard]] bool is_hugging_face(const std::string& folder);
 
 /// config.json, model.safetensors, preprocessor_config.json, tokenizer_config.json, vocab.json and
 /// merges.txt into an existing folder; `vocabulary` is bpe_simple_vocab_16e6.txt.gz. Throws

@@ -40,6 +40,8 @@ std::vector<std::string> obstacles(const ExportedModel& model) {
   refuse(model.options.init_logit_bias.has_value(), "it has a logit_bias");
   refuse(model.options.nonscalar_logit_scale, "its logit_scale is a vector");
   refuse(!model.clip_tokenizer, "its tokenizer is not CLIP's");
+  refuse(!model.clean.empty() && model.clean != "lower",
+         "its tokenizer cleans captions by '" + model.clean + "'");
   return why;
 }
 

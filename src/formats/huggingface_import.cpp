@@ -212,14 +212,15 @@ Json to_schema(const Json& config, const Json& vision, const Json& text, const s
   return schema;
 }
 
-}  // namespace
-
-bool is_hugging_face(const std::string& folder) {
-  const std::string path = folder + "/" + kConfig;
-  if (!fs::is_regular_file(path)) return false;
-  const Json config = read_json(path);
-  return config.is_object() && config.value("model_type", "") == "clip";
+void check_type(const Json& config, const std::string& path) {
+  if (!config.is_object()) throw DataError(str(path, ": no configuration of a model"));
+  const Json type = config.value("model_type", Json());
+  if (type == "clip") return;
+  throw UsageError(str(path, ": its model_type is ", type.dump(),
+                       "; of Hugging Face's models only CLIPModel (\"clip\") is read"));
 }
+
+}  // namespace
 
 ForeignCheckpoint read_hugging_face(const std::string& folder) {
   const std::string path = folder + "/" + kConfig;
@@ -227,6 +228,7 @@ ForeignCheckpoint read_hugging_face(const std::string& folder) {
   out.format = "Hugging Face folder";
   try {
     const Json config = read_json(path);
+    check_type(config, path);
     const Json vision = part_of(config, "vision_config", vision_defaults());
     const Json text = part_of(config, "text_config", text_defaults());
     const Json schema = to_schema(config, vision, text, path);

@@ -20,9 +20,10 @@ using Json = nlohmann::ordered_json;
 
 ForeignCheckpoint read_folder(const std::string& folder) {
   if (fs::is_regular_file(folder + "/open_clip_config.json")) return read_openclip_folder(folder);
-  if (is_hugging_face(folder)) return read_hugging_face(folder);
-  throw UsageError(str(folder, ": neither open_clip_config.json nor the config.json of a ",
-                       "CLIPModel stands there"));
+  if (fs::is_regular_file(folder + "/config.json")) return read_hugging_face(folder);
+  const bool own = fs::is_regular_file(folder + "/manifest.json");
+  throw UsageError(str(folder, own ? ": this is a checkpoint of plumbline already"
+                                   : ": neither open_clip_config.json nor config.json is there"));
 }
 
 ForeignCheckpoint read_foreign(const std::string& path) {
@@ -34,27 +35,56 @@ ForeignCheckpoint read_foreign(const std::string& path) {
   return is_torchscript(path) ? read_openai_archive(path) : read_openclip_file(path);
 }
 
+/// The last part of the path, without the ending of a file.
+std::string name_of(const std::string& path) {
+  const fs::path plain = fs::path(path).lexically_normal();
+  const fs::path last = plain.has_filename() ? plain : plain.parent_path();
+  return fs::is_directory(last) ? last.filename().string() : last.stem().string();
+}
+
 bool has_tensor(const ForeignCheckpoint& foreign, const std::string& name) {
   return std::any_of(foreign.tensors.begin(), foreign.tensors.end(), [&](const auto& entry) {
     return entry.first == name || entry.first == "module." + name;
   });
 }
 
+/// What the file says about activations must hold for the model that was asked for: weights do not
+/// show it, and features would be wrong without a word.
+void check_activations(const ForeignCheckpoint& foreign, const ModelOptions& told,
+                       const ModelOptions& options, const std::string& path,
+                       const std::string& model) {
+  const bool same_text = told.text.activation == options.text.activation;
+  const bool same_image =
+      told.vision.activation == options.vision.activation || !told.vision.resnet_layers.empty();
+  if (same_text && same_image) return;
+  throw UsageError(str(path, ": this ", foreign.format, " has the activations ",
+                       told.vision.activation, " and ", told.text.activation, " (image, text), ",
+                       "the model ", model, " has ", options.vision.activation, " and ",
+                       options.text.activation, "; leave --model out, or name another (",
+                       "NAME-quickgelu is NAME with QuickGELU)"));
+}
+
+/// `named` is the model of --model, if any.
 ModelOptions options_of(ForeignCheckpoint& foreign, const std::string& path,
-                        const std::string& model) {
-  if (model.empty() && foreign.model.empty()) {
+                        const std::optional<ModelOptions>& named) {
+  if (!named && foreign.model.empty()) {
     throw UsageError(str(path, ": a ", foreign.format,
                          " does not say which model it holds; name it with --model"));
   }
-  ModelOptions options = model.empty() ? parse_model(foreign.model, path) : read_model(model);
-  if (model.empty()) {
-    options.name = fs::path(path).stem().string();
-  } else if (foreign.quick_gelu && options.text.activation != "quick_gelu") {
-    throw UsageError(str(path, ": a ", foreign.format, " has QuickGELU, the model ", model,
-                         " has not; leave --model out, or take ", model, "-quickgelu"));
+  ModelOptions options = named ? *named : ModelOptions();
+  if (!foreign.model.empty()) {
+    const ModelOptions told = parse_model(foreign.model, path);
+    if (named) {
+      check_activations(foreign, told, options, path, options.name);
+      if (foreign.preprocess_told) options.preprocess = told.preprocess;
+      options.preprocess.height = options.vision.image_height;
+      options.preprocess.width = options.vision.image_width;
+    } else {
+      options = told;
+      options.name = name_of(path);
+    }
   }
-  const bool told = model.empty() && foreign.preprocess_told;
-  if (!told && !options.vision.siglip_trunk.empty()) {
+  if (!foreign.preprocess_told && !options.vision.siglip_trunk.empty()) {
     options.preprocess = preprocess_family("siglip", options.vision.image_height);
   }
   if (!options.init_logit_bias && has_tensor(foreign, "logit_bias")) {
@@ -65,24 +95,29 @@ ModelOptions options_of(ForeignCheckpoint& foreign, const std::string& path,
   return options;
 }
 
-std::string tokenizer_name(const ModelOptions& options) {
-  const Json config = Json::parse(options.source_json);
-  const Json& text = config.at("text_cfg");
-  const auto name = text.find("hf_tokenizer_name");
-  return name != text.end() && name->is_string() ? name->get<std::string>() : "";
+/// A text of the configuration's text_cfg, or of the mapping `inner` there.
+std::string text_setting(const ModelOptions& options, const std::string& inner,
+                         const std::string& key) {
+  Json node = Json::parse(options.source_json).at("text_cfg");
+  if (!inner.empty()) node = node.value(inner, Json());
+  if (!node.is_object() || !node.contains(key) || !node[key].is_string()) return "";
+  return node[key].get<std::string>();
 }
 
 }  // namespace
 
 ImportedModel import_model(const std::string& path, const std::string& model) {
+  std::optional<ModelOptions> named;
+  if (!model.empty()) named = read_model(model);  // a wrong name is told before a long read
   ForeignCheckpoint foreign = read_foreign(path);
-  const ModelOptions options = options_of(foreign, path, model);
+  const ModelOptions options = options_of(foreign, path, named);
   ImportedModel out;
   out.format = foreign.format;
   out.model = make_model(options, 0);
   out.notes = load_state_dict(*out.model, foreign.tensors, path);
   out.notes.insert(out.notes.end(), foreign.notes.begin(), foreign.notes.end());
-  out.tokenizer_name = tokenizer_name(options);
+  out.tokenizer_name = text_setting(options, "", "hf_tokenizer_name");
+  out.tokenizer_clean = text_setting(options, "tokenizer_kwargs", "clean");
   out.tokenizer_file = foreign.tokenizer_file;
   out.epoch = foreign.epoch;
   out.samples = foreign.samples;

@@ -18,6 +18,7 @@ struct ImportedModel {
   OptimizerOptions optimizer;        ///< of the file's groups; else the defaults
   std::int64_t epoch = 0, step = 0, applied_steps = 0, samples = 0;
   std::string tokenizer_name;      ///< what the configuration calls it; empty: CLIP's own
+  std::string tokenizer_clean;     ///< how CLIP's own cleans captions; empty: lower
   std::string tokenizer_file;      ///< a sentencepiece model that came with the weights
   std::vector<std::string> notes;  ///< what was adapted or left out, one sentence each
 };

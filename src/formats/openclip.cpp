@@ -149,10 +149,19 @@ bool fits(const ForeignOptimizer& optimizer, const std::array<Names, 2>& groups)
   return true;
 }
 
+void check_moments(const std::pair<std::string, at::Tensor>& moments, const std::string& where) {
+  const auto& [name, tensor] = moments;
+  if (!tensor.isfinite().all().item<bool>()) {
+    throw DataError(str(where, ": the optimizer's '", name, "' has values that are not finite"));
+  }
+  if (name.starts_with("exp_avg_sq.") && tensor.lt(0).any().item<bool>()) {
+    throw DataError(str(where, ": the optimizer's '", name, "' has negative squares"));
+  }
+}
+
 FittedOptimizer named(const ForeignOptimizer& optimizer, const std::array<Names, 2>& groups,
                       const std::string& rule, const std::string& where) {
   FittedOptimizer out;
-  std::map<std::string, ForeignOptimizer::Moments> by_name;
   double step = -1;
   for (std::size_t g = 0; g < 2; ++g) {
     for (std::size_t i = 0; i < groups[g].size(); ++i) {
@@ -162,9 +171,11 @@ FittedOptimizer named(const ForeignOptimizer& optimizer, const std::array<Names,
                              moments.step, " with ", groups[g][i]->name));
       }
       step = moments.step;
-      const auto exact = [](const at::Tensor& t) { return t.to(at::kFloat).contiguous(); };
-      out.moments.emplace_back("exp_avg." + groups[g][i]->name, exact(moments.exp_avg));
-      out.moments.emplace_back("exp_avg_sq." + groups[g][i]->name, exact(moments.exp_avg_sq));
+      for (const auto& [kind, tensor] :
+           {std::pair("exp_avg.", moments.exp_avg), std::pair("exp_avg_sq.", moments.exp_avg_sq)}) {
+        out.moments.emplace_back(kind + groups[g][i]->name, tensor.to(at::kFloat).contiguous());
+        check_moments(out.moments.back(), where);
+      }
     }
   }
   const ForeignOptimizer::Group& decayed = optimizer.groups[1];
@@ -248,7 +259,10 @@ void write_optimizer(TorchWriter& out, const TrainingState& state,
 Json hub_config(const ExportedModel& model) {
   Json config = Json::parse(model.options.source_json);
   // With a tokenizer's name OpenCLIP would look for that tokenizer's files.
-  if (model.clip_tokenizer) config["text_cfg"].erase("hf_tokenizer_name");
+  if (model.clip_tokenizer) {
+    config["text_cfg"].erase("hf_tokenizer_name");
+    if (!model.clean.empty()) config["text_cfg"]["tokenizer_kwargs"]["clean"] = model.clean;
+  }
   const PreprocessOptions& p = model.preprocess;
   const char* mode = p.mode == ResizeMode::squash    ? "squash"
                      : p.mode == ResizeMode::longest ? "longest"

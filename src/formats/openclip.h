@@ -40,6 +40,7 @@ struct ExportedModel {
   ModelOptions options;  ///< source_json is what becomes the configuration
   PreprocessOptions preprocess;
   bool clip_tokenizer = true;
+  std::string clean;  ///< of the tokenizer: empty is lower
 };
 
 /// open_clip_config.json and open_clip_model.safetensors into an existing folder.

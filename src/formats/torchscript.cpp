@@ -103,7 +103,6 @@ ForeignCheckpoint read_openai_archive(const std::string& path) {
   out.format = "OpenAI TorchScript archive";
   collect(pickle.root(), "", 0, out.tensors, path);
   out.model = schema_of(Shapes(out.tensors, path)).dump();
-  out.quick_gelu = true;
   return out;
 }
 

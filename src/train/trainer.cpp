@@ -12,6 +12,7 @@
 #include "dist/agree.h"
 #include "plumbline/error.h"
 #include "plumbline/eval_suite.h"
+#include "train/imported.h"
 
 namespace plumbline {
 namespace {
@@ -152,7 +153,9 @@ void Trainer::start_fresh() {
       tell(load_state_dict(*model_, read_safetensors(path).tensors, path));
     } else {
       const std::string folder = resolve_checkpoint(path);
-      tell(load_state_dict(*model_, read_checkpoint(folder, false).model, folder));
+      const Checkpoint checkpoint = read_checkpoint(folder, false);
+      check_activations(checkpoint, config_.resolved_model, folder);
+      tell(load_state_dict(*model_, checkpoint.model, folder));
     }
   });
   step_.emplace(config_, *model_, ranks_, device_);
@@ -168,6 +171,7 @@ void Trainer::load_checkpoint(const std::string& folder) {
                            checkpoint.model_json, " there, ", config_.resolved_model.source_json,
                            " here; use another run.dir, or model.init for its weights alone"));
     }
+    if (is_imported(checkpoint)) tell(place_imported(checkpoint, config_, folder));
     const RunProgress& progress = checkpoint.progress;
     if (progress.samples != progress.step * config_.train.global_batch) {
       throw UsageError(str("train.global_batch is ", config_.train.global_batch, ", but ", folder,
