@@ -60,6 +60,8 @@ struct ModelOptions {
   double init_logit_scale = 2.659260036932778;  ///< ln(1/0.07)
   std::optional<double> init_logit_bias;
   bool nonscalar_logit_scale = false;
+  /// Not empty: a classifier of these classes, with a linear head in the place of the text tower.
+  std::vector<std::string> class_names;
   PreprocessOptions preprocess;  ///< size from image_size, the rest from `preprocess_cfg` if any
   std::string source_json;       ///< the configuration as read, canonical JSON, kept in checkpoints
 };
@@ -82,6 +84,10 @@ struct TensorShape {
   bool parameter = true;  ///< else a buffer
 };
 
+/// Makes it the configuration of a classifier (key `class_names`, which is no key of OpenCLIP's
+/// schema). Throws UsageError for fewer than two classes or a name that stands twice.
+void set_class_names(ModelOptions& options, std::vector<std::string> names);
+
 /// Name and shape of every tensor of the model in state-dict order. Allocates no weights.
 [[nodiscard]] std::vector<TensorShape> tensor_shapes(const ModelOptions& options);
 
@@ -99,7 +105,7 @@ struct PassOptions {
   std::vector<std::uint64_t> dropout_positions;
 };
 
-/// Text can be packed: causal attention, pooled by `argmax` or `eos`.
+/// Text can be packed: causal attention, pooled by `argmax` or `eos`; there is a text tower.
 [[nodiscard]] bool can_pack_text(const ModelOptions& options);
 /// A tower's last block can be pruned: it pools one token.
 [[nodiscard]] bool can_prune_image(const ModelOptions& options);
@@ -113,13 +119,18 @@ class ClipModel : public torch::nn::Module {
   ///              (f / max(|f|, 1e-12)). Throws Error when the size is not the model's.
   virtual at::Tensor encode_image(const at::Tensor& pixels_BCHW, bool normalize) = 0;
   /// tokens_BL  int32 or int64, on the model's device or on the CPU (better: packing then needs no
-  ///            wait for the device). Returns [B, embed_dim].
+  ///            wait for the device). Returns [B, embed_dim]. Throws UsageError for a classifier.
   virtual at::Tensor encode_text(const at::Tensor& tokens_BL, bool normalize) = 0;
+  /// Of a classifier: exp(logit_scale) image_BD W^T + b, [B, classes]. The head has the tensors
+  /// head.weight [classes, embed_dim] and head.bias. Throws UsageError for a model without classes.
+  ///   image_BD  unit rows, as encode_image gives them
+  virtual at::Tensor class_logits(const at::Tensor& image_BD);
   /// Natural logarithm of the scale: parameter, [] or [1].
   virtual at::Tensor& logit_scale() = 0;
   /// Undefined unless the model has one.
   virtual at::Tensor& logit_bias() = 0;
   [[nodiscard]] virtual const ModelOptions& options() const = 0;
+  [[nodiscard]] bool is_classifier() const { return !options().class_names.empty(); }
 
   /// Every tensor a checkpoint holds, in OpenCLIP's state-dict order (parameters and buffers); the
   /// tensors share memory with the model.
@@ -157,7 +168,8 @@ std::vector<std::string> load_state_dict(ClipModel& model, const NamedTensors& t
                                          const std::string& where);
 
 /// Standard forward FLOPs of one image-text pair (multiply-add = 2): patches, attention, MLPs,
-/// projections, convolutions; text at full context length; nothing packed or pruned.
+/// projections, convolutions; text at full context length; nothing packed or pruned. Of a
+/// classifier: one image and the head.
 [[nodiscard]] double forward_flops(const ModelOptions& options);
 
 /// safetensors files: F64, F32, BF16, F16, I64, I32, U8. Tensors keep the header's order. Reading

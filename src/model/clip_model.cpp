@@ -1,4 +1,4 @@
-// The model itself: two towers, the scale, and the list of their tensors.
+// The model itself: two towers (or one and a head), the scale, and the list of their tensors.
 #include <algorithm>
 
 #include "model/image_tower.h"
@@ -41,11 +41,12 @@ at::Tensor unit_rows(const at::Tensor& features_BD) {
   return features_BD / features_BD.norm(2, {-1}, true).clamp_min(1e-12);
 }
 
-class TwoTowers final : public ClipModel {
+class Towers final : public ClipModel {
  public:
-  TwoTowers(const ModelOptions& options, Weights& weights);
+  Towers(const ModelOptions& options, Weights& weights);
   at::Tensor encode_image(const at::Tensor& pixels_BCHW, bool normalize) override;
   at::Tensor encode_text(const at::Tensor& tokens_BL, bool normalize) override;
+  at::Tensor class_logits(const at::Tensor& image_BD) override;
   at::Tensor& logit_scale() override { return logit_scale_; }
   at::Tensor& logit_bias() override { return logit_bias_; }
   [[nodiscard]] const ModelOptions& options() const override { return options_; }
@@ -56,16 +57,22 @@ class TwoTowers final : public ClipModel {
  private:
   void restore_counters();
   void declare_scale(Weights& weights);
+  void declare_head(Weights& weights);
 
   ModelOptions options_;
   at::Tensor logit_scale_, logit_bias_;
   std::unique_ptr<ImageTower> image_;
-  TextTower text_;
+  TextTower text_;  ///< without tensors in a classifier
+  at::Tensor head_CD_, head_C_;
 };
 
-TwoTowers::TwoTowers(const ModelOptions& options, Weights& weights)
+Towers::Towers(const ModelOptions& options, Weights& weights)
     : options_(options), text_(options.text, options.embed_dim) {
-  if (options.custom_text) {
+  if (is_classifier()) {
+    declare_scale(weights);
+    image_ = declare_image_tower(weights, options);
+    declare_head(weights);
+  } else if (options.custom_text) {
     declare_scale(weights);
     image_ = declare_image_tower(weights, options);
     text_.declare_own(weights, "text.");
@@ -82,7 +89,14 @@ TwoTowers::TwoTowers(const ModelOptions& options, Weights& weights)
   }
 }
 
-void TwoTowers::declare_scale(Weights& weights) {
+void Towers::declare_head(Weights& weights) {
+  const auto classes = static_cast<std::int64_t>(options_.class_names.size());
+  const std::int64_t D = options_.embed_dim;
+  head_CD_ = weights.parameter("head.weight", {classes, D}, torch_default(D));
+  head_C_ = weights.parameter("head.bias", {classes}, constant(0));
+}
+
+void Towers::declare_scale(Weights& weights) {
   const auto declare = [&](const char* name, double value) {
     return options_.nonscalar_logit_scale ? weights.parameter(name, {1}, constant(value))
                                           : weights.parameter(name, {}, constant(value));
@@ -91,24 +105,24 @@ void TwoTowers::declare_scale(Weights& weights) {
   if (options_.init_logit_bias) logit_bias_ = declare("logit_bias", *options_.init_logit_bias);
 }
 
-void TwoTowers::to(torch::Dtype type, bool non_blocking) {
+void Towers::to(torch::Dtype type, bool non_blocking) {
   ClipModel::to(type, non_blocking);
   restore_counters();
 }
 
-void TwoTowers::to(torch::Device device, torch::Dtype type, bool non_blocking) {
+void Towers::to(torch::Device device, torch::Dtype type, bool non_blocking) {
   ClipModel::to(device, type, non_blocking);
   restore_counters();
 }
 
 /// torch.nn in C++ converts integer buffers along with the floating ones.
-void TwoTowers::restore_counters() {
+void Towers::restore_counters() {
   for (auto& [name, tensor] : tensors_) {
     if (name.ends_with("num_batches_tracked")) tensor.set_data(tensor.to(at::kLong));
   }
 }
 
-at::Tensor TwoTowers::encode_image(const at::Tensor& pixels_BCHW, bool normalize) {
+at::Tensor Towers::encode_image(const at::Tensor& pixels_BCHW, bool normalize) {
   const VisionOptions& v = options_.vision;
   if (pixels_BCHW.dim() != 4 || pixels_BCHW.size(1) != 3 || pixels_BCHW.size(2) != v.image_height ||
       pixels_BCHW.size(3) != v.image_width) {
@@ -120,7 +134,16 @@ at::Tensor TwoTowers::encode_image(const at::Tensor& pixels_BCHW, bool normalize
   return normalize ? unit_rows(features) : features;
 }
 
-at::Tensor TwoTowers::encode_text(const at::Tensor& tokens_BL, bool normalize) {
+at::Tensor Towers::class_logits(const at::Tensor& image_BD) {
+  if (!is_classifier()) return ClipModel::class_logits(image_BD);
+  return at::addmm(head_C_, image_BD * logit_scale_.exp(), head_CD_.t());
+}
+
+at::Tensor Towers::encode_text(const at::Tensor& tokens_BL, bool normalize) {
+  if (is_classifier()) {
+    throw UsageError(plumbline::str("the model ", options_.name, " is a classifier of ",
+                                    options_.class_names.size(), " classes: it has no text tower"));
+  }
   if (tokens_BL.dim() != 2 || tokens_BL.size(1) != options_.text.context_length) {
     throw Error(plumbline::str("the model takes tokens [B, ", options_.text.context_length,
                                "], given ", tokens_BL.sizes()));
@@ -164,6 +187,10 @@ void append_blocks(std::vector<Group>& groups, const std::string& prefix, int la
 
 }  // namespace
 
+at::Tensor ClipModel::class_logits(const at::Tensor&) {
+  throw UsageError(plumbline::str("the model ", options().name, " has no classes"));
+}
+
 NamedTensors ClipModel::state_dict() const {
   NamedTensors state;
   for (const auto& [name, tensor] : tensors_) state.emplace_back(name, tensor.detach());
@@ -180,14 +207,14 @@ NamedTensors ClipModel::named_parameters_in_order() const {
 
 std::shared_ptr<ClipModel> make_model(const ModelOptions& options, std::uint64_t seed) {
   Weights weights(at::kCPU);
-  auto model = std::make_shared<TwoTowers>(options, weights);
+  auto model = std::make_shared<Towers>(options, weights);
   initialise(weights, seed);
   return model;
 }
 
 std::vector<TensorShape> tensor_shapes(const ModelOptions& options) {
   Weights weights(at::kMeta);
-  const TwoTowers model(options, weights);
+  const Towers model(options, weights);
   std::vector<TensorShape> shapes;
   for (const Weights::Entry& entry : weights.entries()) {
     shapes.push_back({entry.name, entry.tensor.sizes().vec(), entry.parameter});
@@ -197,7 +224,8 @@ std::vector<TensorShape> tensor_shapes(const ModelOptions& options) {
 
 bool can_pack_text(const ModelOptions& options) {
   const TextOptions& text = options.text;
-  return !text.no_causal_mask && (text.pool_type == "argmax" || text.pool_type == "eos");
+  return options.class_names.empty() && !text.no_causal_mask &&
+         (text.pool_type == "argmax" || text.pool_type == "eos");
 }
 
 bool can_prune_image(const ModelOptions& options) {

@@ -60,6 +60,9 @@ double forward_flops(const ModelOptions& options) {
   const TextOptions& t = options.text;
   const double image = v.resnet_layers.empty() ? vit_flops(v, options.embed_dim)
                                                : resnet_flops(v, options.embed_dim);
+  if (!options.class_names.empty()) {
+    return image + 2.0 * options.embed_dim * static_cast<double>(options.class_names.size());
+  }
   const double project = t.proj_type == "none" ? 0.0 : 2.0 * t.width * options.embed_dim;
   return image + project +
          transformer_flops(t.layers, t.context_length, t.width, mlp_width(t.width, t.mlp_ratio));

@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
 #include <string_view>
 
 #include "config/config_node.h"
@@ -302,12 +304,17 @@ ModelOptions read_options(const ConfigNode& node, const ConfigNode& preprocess) 
     node["multimodal_cfg"].fail("is not supported: plumbline builds no captioning decoder");
   }
   options.vision = read_vision(required(node, "vision_cfg"), options.embed_dim, quick_gelu);
-  options.text = read_text(required(node, "text_cfg"), options.embed_dim, quick_gelu);
+  node["class_names"].get(options.class_names);
+  const bool classifier = node["class_names"].present();
+  if (!classifier || node["text_cfg"].present()) {
+    options.text = read_text(required(node, "text_cfg"), options.embed_dim, quick_gelu);
+  }
   node.reject_unknown();
   options.preprocess.height = options.vision.image_height;
   options.preprocess.width = options.vision.image_width;
   read_preprocess(preprocess, options.preprocess);
   options.source_json = node.to_json();
+  if (classifier) set_class_names(options, options.class_names);
   return options;
 }
 
@@ -330,6 +337,18 @@ ModelOptions read_root(const ConfigNode& root) {
 }
 
 }  // namespace
+
+void set_class_names(ModelOptions& options, std::vector<std::string> names) {
+  if (names.size() < 2) throw UsageError("class_names: a classifier has at least two classes");
+  std::set<std::string> seen;
+  for (const std::string& name : names) {
+    if (!seen.insert(name).second) throw UsageError(str("class_names: '", name, "' stands twice"));
+  }
+  auto json = nlohmann::ordered_json::parse(options.source_json);
+  json["class_names"] = names;
+  options.source_json = json.dump();
+  options.class_names = std::move(names);
+}
 
 ModelOptions parse_model(const std::string& json, const std::string& where) {
   ModelOptions options = read_root(ConfigNode::parse(json, where));

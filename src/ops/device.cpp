@@ -74,13 +74,17 @@ UploadedBatch BatchUploader::upload(const Batch& batch) {
     out.tokens_BL = to_device(at::from_blob(batch.tokens_BL.data(), {batch.rows, length},
                                             at::TensorOptions().dtype(at::kInt)));
   }
+  if (!batch.labels_B.empty()) {
+    out.labels_B = to_device(
+        at::from_blob(batch.labels_B.data(), {batch.rows}, at::TensorOptions().dtype(at::kLong)));
+  }
   if (copy_stream_) {
     copied_->record(*copy_stream_);
     copied_->block(compute);
     // Allocated on the copy stream, read on the compute stream: keeps the memory until both passed.
-    guard.recordDataPtrOnStream(out.pixels_BHWC.storage().data_ptr(), compute);
-    if (out.tokens_BL.defined()) {
-      guard.recordDataPtrOnStream(out.tokens_BL.storage().data_ptr(), compute);
+    for (const at::Tensor& copied : {out.pixels_BHWC, out.tokens_BL, out.labels_B}) {
+      if (!copied.defined()) continue;
+      guard.recordDataPtrOnStream(copied.storage().data_ptr(), compute);
     }
   }
   return out;

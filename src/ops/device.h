@@ -30,6 +30,7 @@ struct UploadedBatch {
   std::int64_t step = 0;
   at::Tensor pixels_BHWC;  ///< uint8 [rows * views, height, width, 3]
   at::Tensor tokens_BL;    ///< int32 [rows, context_length]; undefined without tokens
+  at::Tensor labels_B;     ///< int64 [rows]; undefined without labels
 };
 
 /// Brings batches to a device. On a GPU the copies run on a stream of their own, beside the

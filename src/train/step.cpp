@@ -38,6 +38,16 @@ NamedTensors trained_parameters(const ModelSection& options, ClipModel& model) {
   return model.named_parameters_in_order();
 }
 
+AdamW make_optimizer(const OptimizerOptions& options, const NamedTensors& trained,
+                     const GradientReducer& reducer) {
+  if (!reducer.sharded()) return {options, trained};
+  std::vector<ParameterSlice> slices;
+  for (const GradientReducer::Slice& s : reducer.owned()) {
+    slices.push_back({s.name, s.first, s.count, s.gradient});
+  }
+  return {options, trained, slices};
+}
+
 /// Batch-norm statistics must move once a step, in the pass that makes gradients.
 class KeepRunningStatistics {
  public:
@@ -59,10 +69,11 @@ TrainStep::TrainStep(const RunConfig& config, ClipModel& model, Ranks& ranks, at
       model_(model),
       ranks_(ranks),
       device_(device),
-      loss_(find_loss(config.loss.kind)),
+      loss_(model.is_classifier() ? nullptr : find_loss(config.loss.kind)),
       trained_(trained_parameters(config.model, model)),
-      reducer_(trained_, device.is_cuda() ? *ranks.device : *ranks.host),
-      optimizer_(config.optimizer, trained_),
+      reducer_(trained_, device.is_cuda() ? *ranks.device : *ranks.host,
+               GradientReducer::kBucketBytes, config.optimizer.zero1),
+      optimizer_(make_optimizer(config.optimizer, trained_, reducer_)),
       uploader_(device, config.preprocess) {
   model_.pass.pack_text = config.model.pack_text == "auto";
   model_.pass.prune_last_block = config.model.prune_last_block == "auto";
@@ -77,41 +88,49 @@ TrainStep::Features TrainStep::forward(const UploadedBatch& batch, std::int64_t 
                                        positions_.begin() + first + rows);
   const Autocast autocast(config_.train.precision == "bf16", device_);
   Features features;
-  features.text_BD = model_.encode_text(batch.tokens_BL.narrow(0, first, rows), true);
+  if (!model_.is_classifier()) {
+    features.text_BD = model_.encode_text(batch.tokens_BL.narrow(0, first, rows), true);
+  }
   features.image_BD = model_.encode_image(uploader_.images(batch, first, rows), true);
+  if (model_.is_classifier()) features.image_BD = model_.class_logits(features.image_BD);
   return features;
 }
 
-LossOutput TrainStep::loss_of(const at::Tensor& image_BD, const at::Tensor& text_BD) {
+LossOutput TrainStep::loss_of(const Features& features, const at::Tensor& labels_B) {
+  Communicator& ranks = device_.is_cuda() ? *ranks_.device : *ranks_.host;
+  const auto precise = features.image_BD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   LossInput input;
-  const auto precise = image_BD.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  input.image_BD = image_BD.detach().to(precise).contiguous();
-  input.text_BD = text_BD.detach().to(precise).contiguous();
+  input.image_BD = features.image_BD.detach().to(precise).contiguous();
+  if (loss_ == nullptr) {
+    const ClassLossOutput loss = cross_entropy_loss(input.image_BD, labels_B, ranks);
+    return {.loss = loss.loss, .d_image_BD = loss.d_logits_BK};
+  }
+  input.text_BD = features.text_BD.detach().to(precise).contiguous();
   input.logit_scale = model_.logit_scale().detach();
   if (model_.logit_bias().defined()) input.logit_bias = model_.logit_bias().detach();
   input.max_logit_scale = config_.loss.max_logit_scale;
-  return loss_(input, device_.is_cuda() ? *ranks_.device : *ranks_.host);
+  return loss_(input, ranks);
 }
 
 void TrainStep::backward(const Features& features, const LossOutput& loss, std::int64_t first) {
   // Images first: their buckets travel while the text tower still runs backward.
   for (const auto& [feature, gradient] : {std::pair{features.image_BD, loss.d_image_BD},
                                           std::pair{features.text_BD, loss.d_text_BD}}) {
-    if (!feature.requires_grad()) continue;
+    if (!feature.defined() || !feature.requires_grad()) continue;
     const at::Tensor rows = gradient.narrow(0, first, feature.size(0));
     torch::autograd::backward({feature}, {rows.to(feature.scalar_type())});
   }
 }
 
 LossOutput TrainStep::run_whole(const UploadedBatch& batch) {
-  const Features features = forward(batch, 0, batch.tokens_BL.size(0));
-  LossOutput loss = loss_of(features.image_BD, features.text_BD);
+  const Features features = forward(batch, 0, std::ssize(positions_));
+  LossOutput loss = loss_of(features, batch.labels_B);
   backward(features, loss, 0);
   return loss;
 }
 
 LossOutput TrainStep::run_accumulated(const UploadedBatch& batch, std::int64_t rows) {
-  const std::int64_t all = batch.tokens_BL.size(0);
+  const std::int64_t all = std::ssize(positions_);
   std::vector<at::Tensor> images, texts;
   {
     const at::NoGradGuard no_grad;
@@ -119,10 +138,11 @@ LossOutput TrainStep::run_accumulated(const UploadedBatch& batch, std::int64_t r
     for (std::int64_t first = 0; first < all; first += rows) {
       const Features f = forward(batch, first, std::min(rows, all - first));
       images.push_back(f.image_BD);
-      texts.push_back(f.text_BD);
+      if (f.text_BD.defined()) texts.push_back(f.text_BD);
     }
   }
-  LossOutput loss = loss_of(at::cat(images), at::cat(texts));
+  const Features features{at::cat(images), texts.empty() ? at::Tensor() : at::cat(texts)};
+  LossOutput loss = loss_of(features, batch.labels_B);
   for (std::int64_t first = 0; first < all; first += rows) {
     reducer_.set_sync(first + rows >= all);
     backward(forward(batch, first, std::min(rows, all - first)), loss, first);
@@ -139,6 +159,33 @@ void TrainStep::add_scale_gradients(const LossOutput& loss) {
   const at::NoGradGuard no_grad;
   add(model_.logit_scale(), loss.d_logit_scale);
   add(model_.logit_bias(), loss.d_logit_bias);
+}
+
+NamedTensors TrainStep::optimizer_state() {
+  const NamedTensors mine = optimizer_.state();
+  NamedTensors whole;
+  const auto keep = [&](const std::string& name, const at::Tensor& tensor) {
+    if (ranks_.rank() != 0) return;
+    whole.emplace_back(name, tensor.to(at::kCPU, tensor.scalar_type(), false, /*copy=*/true));
+  };
+  if (!reducer_.sharded()) {
+    for (const auto& [name, tensor] : mine) keep(name, tensor);
+    return whole;
+  }
+  for (std::size_t kind = 0; kind < 2; ++kind) {
+    std::vector<at::Tensor> slices;
+    for (std::size_t i = kind; i < mine.size(); i += 2) slices.push_back(mine[i].second);
+    for (const auto& [name, tensor] : reducer_.gather(slices)) {
+      keep((kind == 0 ? "exp_avg." : "exp_avg_sq.") + name, tensor);
+    }
+  }
+  // Both moments of a parameter side by side: the file is the same however many ranks there were.
+  NamedTensors ordered;
+  for (std::size_t i = 0; i < whole.size() / 2; ++i) {
+    ordered.push_back(whole[i]);
+    ordered.push_back(whole[i + whole.size() / 2]);
+  }
+  return ordered;
 }
 
 StepResult TrainStep::run(const Batch& batch, double lr) {
@@ -161,6 +208,7 @@ StepResult TrainStep::run(const Batch& batch, double lr) {
   if (!result.skipped) {
     const auto limit = config_.optimizer.clip_norm;
     optimizer_.step(lr, limit ? clip_factor(result.grad_norm, *limit) : 1.0);
+    reducer_.share_parameters();
     const at::NoGradGuard no_grad;
     model_.logit_scale().clamp_(0.0, std::log(config_.loss.max_logit_scale));
   } else {

@@ -29,15 +29,18 @@ class TrainStep {
   [[nodiscard]] StepResult run(const Batch& batch, double lr);
 
   [[nodiscard]] AdamW& optimizer() { return optimizer_; }
+  /// Collective. The whole moments as AdamW::state() names them, in host memory; on rank 0 only.
+  [[nodiscard]] NamedTensors optimizer_state();
   [[nodiscard]] const GradientReducer& reducer() const { return reducer_; }
 
  private:
+  /// What the loss compares: images and texts; of a classifier its logits, and no text.
   struct Features {
     at::Tensor image_BD, text_BD;
   };
   [[nodiscard]] Features forward(const UploadedBatch& batch, std::int64_t first, std::int64_t rows);
   void backward(const Features& features, const LossOutput& loss, std::int64_t first);
-  [[nodiscard]] LossOutput loss_of(const at::Tensor& image_BD, const at::Tensor& text_BD);
+  [[nodiscard]] LossOutput loss_of(const Features& features, const at::Tensor& labels_B);
   [[nodiscard]] LossOutput run_whole(const UploadedBatch& batch);
   [[nodiscard]] LossOutput run_accumulated(const UploadedBatch& batch, std::int64_t rows);
   void add_scale_gradients(const LossOutput& loss);
@@ -46,7 +49,7 @@ class TrainStep {
   ClipModel& model_;
   Ranks& ranks_;
   at::Device device_;
-  LossFunction loss_;
+  LossFunction loss_;  ///< null for a classifier
   NamedTensors trained_;
   GradientReducer reducer_;
   AdamW optimizer_;
