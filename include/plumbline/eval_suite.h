@@ -193,10 +193,20 @@ struct SetResult {
 /// Fills the recalls from the places.
 void measure_recall(RetrievalResult& result);
 
+/// How a checkpoint was merged from others, in the space of their weights.
+struct MergeRecord {
+  std::string kind;                 ///< interpolate | uniform | greedy
+  std::vector<std::string> inputs;  ///< checkpoints
+  std::optional<double> alpha;      ///< interpolate: the share of the second
+};
+
 struct EvalResults {
   std::string checkpoint;
   std::optional<std::int64_t> step, samples;
   std::string model;
+  std::string kind = "contrastive";  ///< contrastive: scored by prompts | supervised: by its head
+  std::optional<double> ema;         ///< decay of the averaged weights that were scored
+  std::optional<MergeRecord> merge;
   std::vector<SetResult> sets;
 };
 

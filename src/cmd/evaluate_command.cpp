@@ -6,6 +6,7 @@
 #include "log/log.h"
 #include "ops/device.h"
 #include "plumbline/eval.h"
+#include "train/merge.h"
 #include "train/trained_model.h"
 
 namespace plumbline {
@@ -22,10 +23,14 @@ ExitCode run_evaluate(const Arguments& arguments, const CommandContext& context)
   const Log log("", host->rank() == 0);
   TrainedModel trained;
   EvalSuite suite;
+  std::optional<MergeRecord> merge;
   at::Device device = at::kCPU;
   agree(*host, [&] {
     suite = read_suite(arguments.suite, arguments.set);
+    check_output_folder("--out", arguments.out);
+    check_paths(suite);
     trained = open_checkpoint(arguments.checkpoint);
+    merge = read_merge_record(trained.folder);
     device = pick_device("auto", host->local_rank());
     trained.model->to(device);
   });
@@ -39,6 +44,8 @@ ExitCode run_evaluate(const Arguments& arguments, const CommandContext& context)
   results.step = trained.progress.step;
   results.samples = trained.progress.samples;
   results.model = trained.model->options().name;
+  results.ema = trained.ema;
+  results.merge = merge;
   agree(*host, [&] {
     if (host->rank() == 0) write_results(results, arguments.out);
   });

@@ -22,6 +22,11 @@ Json or_null(const std::optional<Interval>& interval) {
   return interval ? Json::array({interval->lo, interval->hi}) : Json(nullptr);
 }
 
+Json or_null(const std::optional<MergeRecord>& merge) {
+  if (!merge) return nullptr;
+  return {{"kind", merge->kind}, {"inputs", merge->inputs}, {"alpha", or_null(merge->alpha)}};
+}
+
 Json or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 void add_recalls(Json& json, const RetrievalResult& retrieval) {
@@ -159,6 +164,9 @@ void write_results(const EvalResults& results, const std::string& dir) {
                {"step", or_null(results.step)},
                {"samples", or_null(results.samples)},
                {"model", or_null(results.model)},
+               {"kind", results.kind},
+               {"ema", or_null(results.ema)},
+               {"merge", or_null(results.merge)},
                {"sets", Json::array()}};
   for (const SetResult& set : results.sets) json["sets"].push_back(to_json(set));
   // Written last: a folder with results.json is complete.
