@@ -40,21 +40,23 @@ struct EvalContext {
                                            EvalContext& context);
 
 /// Scores every image of every set once, at any number of ranks: logits = 100 cos(image, class) in
-/// float32, ties to the lower class. Collective over context.host; all ranks return the same
-/// results (seconds: of the slowest rank). Fills `sets` only. An undecodable image is counted in
-/// `skipped`; more than one and more than 0.1 % of a set is an error (ExitCode::bad_data). Errors
-/// are thrown on all ranks together (AgreedError); rank 0 alone lists the sets.
+/// float32, or a classifier's own of the classes of that name; ties to the lower class. Collective
+/// over context.host; all ranks return the same results (seconds: of the slowest rank). Fills
+/// `sets` and `kind`. An undecodable image is counted in `skipped`; more than one and more than 0.1
+/// % of a set is an error (ExitCode::bad_data). Errors are thrown on all ranks together
+/// (AgreedError); rank 0 alone lists the sets.
 [[nodiscard]] EvalResults evaluate(const EvalSuite& suite, EvalContext& context);
 
-/// Unit-norm float32 features on the CPU, of this rank alone (not collective).
+/// Unit-norm float32 features on the CPU, in the order of the list. Collective: the ranks share the
+/// images and all return the same, whatever their number.
 struct ImageFeatures {
   at::Tensor features_ND;            ///< of the images that could be decoded
   std::vector<std::string> keys;     ///< of the rows
   std::vector<std::string> refused;  ///< "KEY: why" of the others
 };
 [[nodiscard]] ImageFeatures embed_images(const std::vector<ImageRef>& images, EvalContext& context);
-/// [texts, embed_dim], unit-norm float32, on the CPU. Throws DataError naming a text (from 1) that
-/// is not UTF-8.
+/// [texts, embed_dim], unit-norm float32, on the CPU, of this rank alone (not collective). Throws
+/// DataError naming a text (from 1) that is not UTF-8.
 [[nodiscard]] at::Tensor embed_texts(const std::vector<std::string>& texts, EvalContext& context);
 
 }  // namespace plumbline

@@ -1,8 +1,11 @@
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "cmd/command.h"
+#include "dist/agree.h"
+#include "eval/features.h"
 #include "log/log.h"
 #include "ops/device.h"
 #include "plumbline/eval.h"
@@ -23,35 +26,67 @@ std::vector<std::string> read_lines(const std::string& path) {
   return lines;
 }
 
-ExitCode run_embed(const Arguments& arguments) {
+/// What this command reads, before any rank computes.
+struct Inputs {
+  TrainedModel trained;
+  at::Device device = at::kCPU;
+  std::vector<ImageRef> images;
+  std::vector<std::string> texts;
+};
+
+Inputs read_inputs(const Arguments& arguments, int local_rank) {
   if (arguments.images.empty() && arguments.texts.empty()) {
     throw UsageError("embed: give --images, --texts or both");
   }
-  TrainedModel trained = open_checkpoint(arguments.checkpoint);
-  const at::Device device = pick_device("auto", 0);
-  trained.model->to(device);
-  const auto alone = make_single_communicator();
-  EvalContext context{*trained.model, *trained.tokenizer, trained.preprocess, *alone, device};
-  const Log log("", true);
+  const std::filesystem::path out = std::filesystem::absolute(arguments.out);
+  if (std::filesystem::is_directory(out)) {
+    throw UsageError(str("--out ", arguments.out, ": is a folder; name a .safetensors file"));
+  }
+  check_output_folder("--out", out.parent_path().string());
+  Inputs inputs;
+  if (!arguments.images.empty()) inputs.images = list_images(arguments.images);
+  if (!arguments.texts.empty()) inputs.texts = read_lines(arguments.texts);
+  inputs.trained = open_checkpoint(arguments.checkpoint);
+  inputs.device = pick_device("auto", local_rank);
+  inputs.trained.model->to(inputs.device);
+  return inputs;
+}
+
+void write_features(const TensorFile& file, const std::string& out) {
+  std::filesystem::create_directories(std::filesystem::absolute(out).parent_path());
+  write_safetensors(out, file);
+  for (const auto& [name, tensor] : file.tensors) {
+    std::cout << name << " [" << tensor.size(0) << ", " << tensor.size(1) << "]\n";
+  }
+}
+
+ExitCode run_embed(const Arguments& arguments, const CommandContext& command) {
+  const auto host = make_host_communicator(command.mpi);
+  const Log log("", host->rank() == 0);
+  Inputs inputs;
+  agree(*host, [&] { inputs = read_inputs(arguments, host->local_rank()); });
+  const TrainedModel& trained = inputs.trained;
+  EvalContext context{*trained.model, *trained.tokenizer, trained.preprocess, *host, inputs.device};
   TensorFile file;
   std::size_t refused = 0;
   if (!arguments.images.empty()) {
-    const ImageFeatures features = embed_images(list_images(arguments.images), context);
+    const ImageFeatures features = embed_images(inputs.images, context);
     file.tensors.emplace_back("image_features", features.features_ND);
     // Keys are bytes of a tar or a path, not always UTF-8.
     file.metadata.emplace_back("keys",
                                nlohmann::json(features.keys)
                                    .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-    for (const std::string& why : features.refused) log.warn(why);
+    if (host->rank() == 0) {
+      for (const std::string& why : features.refused) log.warn(why);
+    }
     refused = features.refused.size();
   }
   if (!arguments.texts.empty()) {
-    file.tensors.emplace_back("text_features", embed_texts(read_lines(arguments.texts), context));
+    file.tensors.emplace_back("text_features", gather_text_features(inputs.texts, context));
   }
-  write_safetensors(arguments.out, file);
-  for (const auto& [name, tensor] : file.tensors) {
-    std::cout << name << " [" << tensor.size(0) << ", " << tensor.size(1) << "]\n";
-  }
+  agree(*host, [&] {
+    if (host->rank() == 0) write_features(file, arguments.out);
+  });
   return refused == 0 ? ExitCode::done : ExitCode::failed;
 }
 
@@ -65,8 +100,9 @@ void add_embed(CLI::App& app, CommandContext& context) {
   command->add_option("--images", arguments->images, "LIST.txt (a path a line) or shards");
   command->add_option("--texts", arguments->texts, "A text a line");
   command->add_option("--out", arguments->out, "A .safetensors file")->required();
-  command->callback(
-      [arguments, &context] { context.action = [arguments] { return run_embed(*arguments); }; });
+  command->callback([arguments, &context] {
+    context.action = [arguments, &context] { return run_embed(*arguments, context); };
+  });
 }
 
 }  // namespace plumbline

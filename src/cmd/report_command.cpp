@@ -36,6 +36,7 @@ std::vector<std::string> read_pictures(const PictureSource& source,
 }
 
 ExitCode run_report(const ReportOptions& options) {
+  check_output_folder("--out", options.out);
   const ReportSummary summary = write_report(options, read_pictures);
   std::cout << summary.table;
   for (const std::string& note : summary.notes) std::cerr << "note: " << note << '\n';

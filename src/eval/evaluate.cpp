@@ -1,5 +1,6 @@
 // Every set of a suite on all ranks: each scores its share of the images, all gather the scores and
 // compute the same metrics.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -36,11 +37,44 @@ std::vector<EvalSet> open_sets(const EvalSuite& suite, EvalContext& context) {
   return sets;
 }
 
+/// Unit features of images to the logits of a set's columns.
+using Head = std::function<at::Tensor(const at::Tensor& features_BD)>;
+
+/// Columns of a classifier's own head that are the classes of the set, by name.
+std::vector<std::int64_t> head_columns(const EvalSet& set, const ModelOptions& model) {
+  const auto problem = [&](const std::string& why) {
+    return AgreedError(
+        str("evaluating ", set.options.name, " with the classifier ", model.name, ": ", why),
+        ExitCode::usage);
+  };
+  if (!set.class_of_column.empty()) throw problem("the set scores several columns a class");
+  std::vector<std::int64_t> columns;
+  for (const std::string& name : set.class_names) {
+    const auto found = std::find(model.class_names.begin(), model.class_names.end(), name);
+    if (found == model.class_names.end()) throw problem(str("it has no class '", name, "'"));
+    columns.push_back(found - model.class_names.begin());
+  }
+  return columns;
+}
+
+/// A classifier's own head, else the prompts.
+Head head_of(const EvalSet& set, Classifiers& classifiers, EvalContext& context) {
+  if (!context.model.is_classifier()) {
+    return [weights_CD = classifiers.weights(set.prompts)](const at::Tensor& features_BD) {
+      return torch::matmul(100.0F * features_BD, weights_CD.t());
+    };
+  }
+  const at::Tensor columns =
+      torch::tensor(head_columns(set, context.model.options()), torch::kLong);
+  return [&context, columns = columns.to(context.device)](const at::Tensor& features_BD) {
+    return context.model.class_logits(features_BD).index_select(1, columns);
+  };
+}
+
 /// Adds the scores of a batch.
 void score_batch(const EvalSet& set, const ImageBatch& batch, const at::Tensor& features_BD,
-                 const at::Tensor& weights_CD, std::vector<Score>& scores) {
-  const at::Tensor logits_BC =
-      torch::matmul(100.0F * features_BD, weights_CD.t()).to(torch::kCPU).contiguous();
+                 const Head& head, std::vector<Score>& scores) {
+  const at::Tensor logits_BC = head(features_BD).to(torch::kCPU).contiguous();
   const auto columns = static_cast<std::size_t>(logits_BC.size(1));
   const auto classes = std::ssize(set.class_names);
   for (std::size_t i = 0; i < batch.refused.size(); ++i) {
@@ -73,17 +107,18 @@ std::vector<Score> gather_scores(const std::vector<Score>& mine, Communicator& h
   return all;
 }
 
-SetResult score_zero_shot(const EvalSet& set, Classifiers& classifiers, EvalContext& context) {
-  const at::Tensor weights_CD = classifiers.weights(set.prompts);
+SetResult score_classes(const EvalSet& set, Classifiers& classifiers, EvalContext& context) {
+  const Head head = head_of(set, classifiers, context);
   const int border = set.options.layout == "objectnet" ? set.options.border_px : 0;
   const ImageList list{set.options.name, set.items, border};
   std::vector<Score> mine;
   const std::string refused =
       visit_features(list, context, [&](const ImageBatch& batch, const at::Tensor& features_BD) {
-        score_batch(set, batch, features_BD, weights_CD, mine);
+        score_batch(set, batch, features_BD, head, mine);
       });
   SetResult result = measure(set, gather_scores(mine, context.host));
   check_skipped(list, result.skipped, refused, context.host);
+  if (context.model.is_classifier()) result.templates.clear();
   return result;
 }
 
@@ -92,7 +127,7 @@ SetResult score_set(const EvalSet& set, Classifiers& classifiers, EvalContext& c
   const std::string& kind = set.options.kind;
   SetResult result = kind == "retrieval"      ? score_retrieval(set, context)
                      : kind == "linear_probe" ? score_linear_probe(set, context)
-                                              : score_zero_shot(set, classifiers, context);
+                                              : score_classes(set, classifiers, context);
   const std::chrono::duration<double> elapsed = Clock::now() - begin;
   result.seconds = context.host.all_reduce(elapsed.count(), Reduce::max);
   return result;
@@ -106,36 +141,9 @@ EvalResults evaluate(const EvalSuite& suite, EvalContext& context) {
   const std::vector<EvalSet> sets = open_sets(suite, context);
   Classifiers classifiers(context);
   EvalResults results;
+  results.kind = context.model.is_classifier() ? "supervised" : "contrastive";
   for (const EvalSet& set : sets) results.sets.push_back(score_set(set, classifiers, context));
   return results;
-}
-
-ImageFeatures embed_images(const std::vector<ImageRef>& images, EvalContext& context) {
-  const torch::NoGradGuard no_grad;
-  const EvalMode mode(context.model);
-  const std::int64_t n = std::ssize(images);
-  if (n == 0) throw DataError("there is no image to embed");
-  ImageBatches batches(images, 0, n, std::min<std::int64_t>(context.batch, n), 0, context);
-  ImageFeatures result;
-  std::vector<at::Tensor> parts;
-  while (!batches.done()) {
-    const ImageBatch batch = batches.next();
-    std::vector<std::int64_t> decoded;
-    for (std::size_t i = 0; i < batch.refused.size(); ++i) {
-      const std::string& key = images[static_cast<std::size_t>(batch.first) + i].key;
-      if (batch.refused[i].empty()) {
-        decoded.push_back(static_cast<std::int64_t>(i));
-        result.keys.push_back(key);
-      } else {
-        result.refused.push_back(key + ": " + batch.refused[i]);
-      }
-    }
-    parts.push_back(
-        encode_batch(batch, context).cpu().index_select(0, torch::tensor(decoded, torch::kLong)));
-    if (context.progress) context.progress("images", batch.first + batch.rows, n);
-  }
-  result.features_ND = torch::cat(parts);
-  return result;
 }
 
 }  // namespace plumbline

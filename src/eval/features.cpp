@@ -1,8 +1,11 @@
 #include "eval/features.h"
 
+#include <algorithm>
 #include <cstring>
+#include <sstream>
 
 #include "dist/agree.h"
+#include "eval/eval_mode.h"
 #include "plumbline/error.h"
 
 namespace plumbline {
@@ -89,12 +92,10 @@ void check_skipped(const ImageList& list, std::int64_t skipped, const std::strin
                     ExitCode::bad_data);
 }
 
-AllFeatures gather_image_features(const ImageList& list, EvalContext& context) {
-  Collected mine;
-  const std::string refused =
-      visit_features(list, context, [&](const ImageBatch& batch, const at::Tensor& features_BD) {
-        collect(list, batch, features_BD, mine);
-      });
+namespace {
+
+/// What all ranks collected, by place in the list.
+AllFeatures gather(const Collected& mine, EvalContext& context) {
   const std::int64_t columns = context.model.options().embed_dim;
   const auto rows = context.host.all_gather_bytes(
       mine.rows.empty() ? std::string() : bytes_of(torch::stack(mine.rows)));
@@ -112,8 +113,59 @@ AllFeatures gather_image_features(const ImageList& list, EvalContext& context) {
     }
   }
   all.features_ND = torch::cat(parts);
+  return all;
+}
+
+/// The lines of every rank, in rank order; none holds a newline.
+std::vector<std::string> gather_lines(const std::vector<std::string>& mine, Communicator& host) {
+  std::string text;
+  for (const std::string& line : mine) text += line + "\n";
+  std::vector<std::string> all;
+  for (const std::string& part : host.all_gather_bytes(text)) {
+    std::istringstream lines(part);
+    for (std::string line; std::getline(lines, line);) all.push_back(line);
+  }
+  return all;
+}
+
+}  // namespace
+
+AllFeatures gather_image_features(const ImageList& list, EvalContext& context) {
+  Collected mine;
+  const std::string refused =
+      visit_features(list, context, [&](const ImageBatch& batch, const at::Tensor& features_BD) {
+        collect(list, batch, features_BD, mine);
+      });
+  AllFeatures all = gather(mine, context);
   check_skipped(list, std::ssize(list.images) - std::ssize(all.decoded), refused, context.host);
   return all;
+}
+
+ImageFeatures embed_images(const std::vector<ImageRef>& images, EvalContext& context) {
+  const torch::NoGradGuard no_grad;
+  const EvalMode mode(context.model);
+  if (images.empty()) throw DataError("there is no image to embed");
+  const ImageList list{"images", images, 0};
+  Collected mine;
+  std::vector<std::string> refused;
+  (void)visit_features(list, context, [&](const ImageBatch& batch, const at::Tensor& features_BD) {
+    collect(list, batch, features_BD, mine);
+    for (std::size_t i = 0; i < batch.refused.size(); ++i) {
+      if (batch.refused[i].empty()) continue;
+      std::string line = images[static_cast<std::size_t>(batch.first) + i].key;
+      line += ": " + batch.refused[i];
+      std::replace(line.begin(), line.end(), '\n', ' ');
+      refused.push_back(line);
+    }
+  });
+  const AllFeatures all = gather(mine, context);
+  ImageFeatures result;
+  result.features_ND = all.features_ND;
+  for (const std::int64_t place : all.decoded) {
+    result.keys.push_back(images[static_cast<std::size_t>(place)].key);
+  }
+  result.refused = gather_lines(refused, context.host);
+  return result;
 }
 
 at::Tensor gather_text_features(const std::vector<std::string>& texts, EvalContext& context) {

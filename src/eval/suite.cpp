@@ -18,13 +18,51 @@ bool is_file_name(const std::string& name) {
   return !name.empty() && name[0] != '.' && std::all_of(name.begin(), name.end(), allowed);
 }
 
-/// Keys of a linear probe, and only of one.
-void check_probe(const ConfigNode& node, EvalSetOptions& set) {
-  if (set.kind != "linear_probe") {
-    for (const char* key : {"train", "validation", "shots", "normalise"}) {
-      if (node[key].present()) node[key].fail("is only for the kind linear_probe");
+/// Where a key of a set has a meaning. A key elsewhere would be read as if it had been obeyed.
+struct KeyRule {
+  const char* key;
+  bool (*holds)(const EvalSetOptions& set);
+  const char* where;
+};
+
+bool of_probe(const EvalSetOptions& set) { return set.kind == "linear_probe"; }
+bool of_zero_shot(const EvalSetOptions& set) { return set.kind == "classification"; }
+bool of_classes(const EvalSetOptions& set) { return set.kind != "retrieval"; }
+bool of_objectnet(const EvalSetOptions& set) { return set.layout == "objectnet"; }
+
+constexpr KeyRule kKeyRules[] = {
+    {"train", of_probe, "for the kind linear_probe"},
+    {"validation", of_probe, "for the kind linear_probe"},
+    {"shots", of_probe, "for the kind linear_probe"},
+    {"normalise", of_probe, "for the kind linear_probe"},
+    {"templates", of_zero_shot, "for the kind classification"},
+    {"prompts", of_zero_shot, "for the kind classification"},
+    {"names", of_classes, "for the kinds classification and linear_probe"},
+    {"classes", of_classes, "for the kinds classification and linear_probe"},
+    {"min_images", [](const EvalSetOptions& set) { return set.classes == "present"; },
+     "beside 'classes: present'"},
+    {"split", [](const EvalSetOptions& set) { return has_splits(set.layout); },
+     "for the layouts webdataset, iwildcam and fmow; of others the path is the split"},
+    {"variant", [](const EvalSetOptions& set) { return set.layout == "imagenetv2"; },
+     "for the layout imagenetv2"},
+    {"head",
+     [](const EvalSetOptions& set) {
+       return set.layout == "objectnet" && set.kind == "classification";
+     },
+     "for the layout objectnet and the kind classification"},
+    {"border_px", of_objectnet, "for the layout objectnet"},
+};
+
+void check_keys(const ConfigNode& node, EvalSetOptions& set) {
+  for (const KeyRule& rule : kKeyRules) {
+    if (node[rule.key].present() && !rule.holds(set)) {
+      node[rule.key].fail(str("is only ", rule.where));
     }
-  } else if (set.train.empty()) {
+  }
+  if (node["templates"].present() && node["prompts"].present()) {
+    node["templates"].fail("stands beside 'prompts', which holds templates too; give one of them");
+  }
+  if (set.kind == "linear_probe" && set.train.empty()) {
     if (!has_splits(set.layout)) node.fail("needs the key 'train': a folder to learn from");
     set.train = "train";
   }
@@ -59,7 +97,7 @@ EvalSetOptions read_set(const ConfigNode& node) {
   for (const char* key : {"layout", "path"}) {
     if (!node[key].present()) node.fail(str("needs the key '", key, "'"));
   }
-  check_probe(node, set);
+  check_keys(node, set);
   if (set.layout == "imagenetv2" && set.variant.empty()) set.variant = "matched-frequency";
   return set;
 }

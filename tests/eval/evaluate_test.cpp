@@ -310,5 +310,34 @@ TEST_F(Evaluate, EmbedsImagesAndTexts) {
   EXPECT_THROW((void)embed_texts({}, c), DataError);
 }
 
+TEST_F(Evaluate, EmbeddingIsTheSameAtEveryWorldSize) {
+  test::write_file(folder_ / "bad.png", "no image");
+  std::string list;
+  for (int i = 0; i < 9; ++i) {
+    test::write_file(folder_ / str(i, ".png"), test::make_png(7, 9, static_cast<unsigned>(i)));
+    list += str(folder_ / str(i, ".png"), "\n");
+    if (i == 3 || i == 7) list += str(folder_ / "bad.png", "\n");
+  }
+  test::write_file(folder_ / "list.txt", list);
+  const auto images = list_images(folder_ / "list.txt");
+  ImageFeatures alone;
+  for (const int world : {1, 2, 3, 20}) {
+    std::mutex mutex;
+    run_in_process(world, [&](Communicator& host) {
+      const auto model = make_model();
+      EvalContext c = context(*model, host);
+      const ImageFeatures features = embed_images(images, c);
+      const std::lock_guard lock(mutex);
+      if (world == 1) alone = features;
+      EXPECT_TRUE(torch::equal(features.features_ND, alone.features_ND)) << world;
+      EXPECT_EQ(features.keys, alone.keys) << world;
+      EXPECT_EQ(features.refused, alone.refused) << world;
+    });
+  }
+  EXPECT_EQ(alone.keys.size(), 9U);
+  EXPECT_EQ(alone.keys[8], folder_ / "8.png");
+  EXPECT_EQ(alone.refused.size(), 2U);
+}
+
 }  // namespace
 }  // namespace plumbline

@@ -228,5 +228,41 @@ TEST_F(Sets, ObjectNetFoldersMayBeSeveralClasses) {
   EXPECT_EQ(set.class_names.size(), 2U);
 }
 
+// The release's own four files, as its folder mappings holds them.
+TEST_F(Sets, ObjectNetByTheMappingsOfItsRelease) {
+  const std::string mappings = "o/mappings/";
+  write_file(folder_ / (mappings + "folder_to_objectnet_label.json"),
+             R"({"tie": "Neck tie", "clock": "Alarm clock", "unused": "Unused"
+})");
+  write_file(folder_ / (mappings + "objectnet_to_imagenet_1k.json"),
+             R"({"Neck tie": "bow tie, bow-tie; bolo tie, bolo", "Alarm clock": "clock"
+})");
+  put("o/images/tie/1.png");
+  put("o/images/clock/2.png");
+  put("o/images/unused/3.png");
+  EvalSetOptions o = options("objectnet", "o");
+  EvalSet set = open(o);  // the own head needs no index of ImageNet
+  EXPECT_EQ(set.class_names, (Strings{"alarm clock", "neck tie"}));
+  EXPECT_EQ(set.targets, (Targets{0, 1}));
+  o.head = "imagenet";
+  expect_failure(o, 2, "pytorch_to_imagenet_2012_id.json");
+  // Line i of the labels is class i of 2012, whose index the other file gives.
+  write_file(folder_ / (mappings + "imagenet_to_label_2012_v2"),
+             "clock\nbow tie, bow-tie\nbolo tie, bolo\n");
+  write_file(folder_ / (mappings + "pytorch_to_imagenet_2012_id.json"),
+             R"({"5": 0, "7": 1, "2": 2})");
+  set = open(o);
+  EXPECT_EQ(set.prompts, (std::vector<Strings>{{"name 2"}, {"name 5"}, {"name 7"}}));
+  EXPECT_EQ(set.class_of_column, (Targets{1, 0, 1}));
+  o.path = folder_ / "o/images";
+  o.classes = folder_ / "o/mappings";
+  EXPECT_EQ(open(o).class_of_column, (Targets{1, 0, 1}));
+  write_file(folder_ / (mappings + "objectnet_to_imagenet_1k.json"), R"({"Neck tie": "cravat"
+  })");
+  expect_failure(o, 2, "'cravat' of 'Neck tie' is no class");
+  write_file(folder_ / (mappings + "objectnet_to_imagenet_1k.json"), R"({"Shoe": "clock"})");
+  expect_failure(o, 2, "'Shoe' is the label of no folder");
+}
+
 }  // namespace
 }  // namespace plumbline

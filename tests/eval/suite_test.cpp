@@ -1,6 +1,8 @@
 // SUITE.yaml: what is read, what is refused and in which words.
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "plumbline/error.h"
 #include "plumbline/eval_suite.h"
 #include "tests/eval/fixture.h"
@@ -87,6 +89,29 @@ TEST(Suite, AProbeHasKeysOfItsOwn) {
   EXPECT_NE(refusal("sets: [{name: a, layout: webdataset, path: p, shots: 3}]")
                 .find("only for the kind linear_probe"),
             std::string::npos);
+}
+
+TEST(Suite, AKeyWhereItMeansNothingIsRefused) {
+  const auto refused = [](const std::string& layout, const std::string& keys) {
+    return refusal("sets: [{name: a, path: p, layout: " + layout + ", " + keys + "}]");
+  };
+  for (const auto& [layout, keys, says] : std::vector<std::array<std::string, 3>>{
+           {"imagenet", "variant: top-images",
+            "'sets[0].variant' is only for the layout imagenetv2"},
+           {"imagefolder", "split: val", "is only for the layouts webdataset"},
+           {"imagenet_r", "head: own", "is only for the layout objectnet"},
+           {"imagefolder", "border_px: 0", "is only for the layout objectnet"},
+           {"imagefolder", "min_images: 5", "beside 'classes: present'"},
+           {"webdataset", "kind: retrieval, templates: photo", "for the kind classification"},
+           {"webdataset", "kind: retrieval, classes: present", "for the kinds classification"},
+           {"webdataset", "kind: linear_probe, prompts: x", "for the kind classification"},
+           {"webdataset", "prompts: x, templates: photo", "give one of them"}}) {
+    const std::string said = refused(layout, keys);
+    EXPECT_NE(said.find(says), std::string::npos) << keys << ": " << said;
+  }
+  EXPECT_EQ(refused("webdataset", "split: val, classes: present, min_images: 5"), "accepted");
+  EXPECT_EQ(refused("imagenetv2", "variant: top-images, templates: photo"), "accepted");
+  EXPECT_EQ(refused("objectnet", "head: imagenet, border_px: 0, classes: x"), "accepted");
 }
 
 TEST(Suite, MissingFolderIsNamed) {
