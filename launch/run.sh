@@ -94,12 +94,15 @@ find_run_dir() {
 }
 run_dir=${RUN_DIR:-$(find_run_dir "$@")}
 
-# Names are zero-padded, so the last is the newest; the manifest is written last.
+# The highest step with a manifest, which is written last; -1 without one. Damaged checkpoints
+# (step-N.corrupt) do not count.
 newest_checkpoint() {
-  local manifest newest=
-  [ -n "$run_dir" ] || return 0
-  for manifest in "$run_dir"/checkpoints/step-*/manifest.json; do
-    [ -e "$manifest" ] && newest=$manifest
+  local manifest step newest=-1
+  for manifest in "${run_dir:-/nonexistent}"/checkpoints/step-*/manifest.json; do
+    step=${manifest%/manifest.json} step=${step##*/step-}
+    if [[ -e $manifest && $step =~ ^[0-9]+$ ]] && ((10#$step > newest)); then
+      newest=$((10#$step))
+    fi
   done
   printf '%s\n' "$newest"
 }
@@ -191,7 +194,7 @@ while :; do
   case "$code" in 0|2|65|70) break ;; esac
 
   now=$(newest_checkpoint)
-  if [[ $now > $newest ]]; then starts_without_progress=0 newest=$now; fi
+  if [ "$now" -gt "$newest" ]; then starts_without_progress=0 newest=$now; fi
   starts_without_progress=$((starts_without_progress + 1))
   if [ "$starts_without_progress" -gt 3 ]; then
     say "exit code $code, and 3 restarts in a row brought no new checkpoint: giving up"

@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Start number k ends with the k-th word of $work/codes (the last one repeats); `hang` waits for
-# SIGUSR1 and then exits 75; `+` before a code leaves a checkpoint behind.
+# SIGUSR1 and then exits 75; `+` before a code leaves a checkpoint behind, `x` a damaged one.
 cat > "$work/plumbline" <<'PROGRAM'
 #!/usr/bin/env bash
 work=$(dirname "$0")
@@ -29,6 +29,10 @@ case "$code" in
     folder=$work/run/checkpoints/step-$(printf %08d "$start")
     mkdir -p "$folder" && touch "$folder/manifest.json"
     exit "${code#+}" ;;
+  x*)
+    folder=$work/run/checkpoints/step-$(printf %08d "$start").corrupt
+    mkdir -p "$folder" && touch "$folder/manifest.json"
+    exit "${code#x}" ;;
   *) exit "$code" ;;
 esac
 PROGRAM
@@ -107,6 +111,7 @@ for config in flow block derived; do
   expect_run "+139 +1 +75 +75 +75 0" 0 6 "$work/$config.yaml"
 done
 expect_run "+75 +1 +75 +75 +75 75" 75 8 "$work/flow.yaml"
+expect_run "x75 x75 x75 x75 x75 0" 75 4 "$work/flow.yaml"
 expect_run "+75 +75 +75 +75 +75 0" 0 6 "$work/without.yaml" --set "run.dir=$work/run"
 check "arguments reach the program" "$(sort -u "$work/starts.1")" \
   "start train $work/without.yaml --set run.dir=$work/run"
