@@ -17,6 +17,10 @@ struct Interval {
   double hi = 1;
 };
 
+/// Of the bars in plots: intervals of 99.5 %, so that bars of many models that miss each other mean
+/// something. Tables have those of 95 %.
+inline constexpr double kPlotAlpha = 0.005;
+
 /// Seed of every bootstrap unless the caller says otherwise.
 inline constexpr std::uint64_t kBootstrapSeed = 720257663;
 
@@ -61,6 +65,42 @@ struct PairedComparison {
                                               std::span<const std::int64_t> cluster = {},
                                               int resamples = 2000,
                                               std::uint64_t seed = kBootstrapSeed);
+
+/// p values of several tests, made to hold together (Holm 1979): the chance of any false one among
+/// those at or below a level is at most that level. In the order given.
+[[nodiscard]] std::vector<double> holm_adjusted(std::span<const double> p_values);
+
+/// Quantile and two-sided tail of Student's t with `freedom` > 0 degrees of freedom, 0 < p < 1.
+[[nodiscard]] double t_quantile(double p, double freedom);
+[[nodiscard]] double t_two_sided(double t, double freedom);
+
+/// Two groups of models (arms of a study; within one they differ by the seed).
+struct Contrast {
+  std::int64_t n_first = 0, n_second = 0;
+  double mean_first = 0, mean_second = 0;
+  double difference = 0;         ///< mean of the second minus mean of the first
+  std::optional<Interval> ci95;  ///< of `difference`; none below two models in a group
+  std::optional<double> p;       ///< two-sided, of no difference
+};
+
+/// Welch's t interval and test: the groups may vary differently. Groups without any variance have
+/// the interval [difference, difference]. Throws Error for an empty group.
+[[nodiscard]] Contrast contrast_means(std::span<const double> first,
+                                      std::span<const double> second);
+
+/// What an interval says of a contrast: `effect` when it excludes 0, `no_effect` when it lies
+/// within
+/// [-margin, margin], else `not_resolved`. Only `no_effect` supports "does not matter".
+enum class Verdict { effect, no_effect, not_resolved };
+[[nodiscard]] std::string_view name_of(Verdict verdict);
+[[nodiscard]] Verdict judge(const std::optional<Interval>& ci95, double margin);
+/// Margins of `judge`: of differences in accuracy, and of residuals on logit axes.
+inline constexpr double kAccuracyMargin = 0.02;
+inline constexpr double kResidualMargin = 0.10;
+
+/// Models a group at which the interval would be as narrow as the margin, if the spread stays; none
+/// without an interval.
+[[nodiscard]] std::optional<std::int64_t> models_needed(const Contrast& contrast, double margin);
 
 /// Axes on which the accuracies of many models lie on a line.
 enum class Transform { logit, probit, linear };

@@ -39,6 +39,47 @@ def line():
     print("line", *map(lambda v: repr(float(v)), [*values, *x, *y]))
 
 
+def student():
+    for p in [1e-12, 1e-4, 0.025, 0.3, 0.499, 0.5001, 0.9, 0.975, 1 - 1e-9]:
+        for freedom in [0.7, 1, 2, 3.3, 8, 31.5, 400, 1e6]:
+            print("student", repr(p), freedom, repr(float(stats.t.ppf(p, freedom))))
+    for t in [1e-6, 0.3, 2.0, 7.5, 20.0]:
+        for freedom in [1, 2.5, 9, 1000]:
+            print("tail", t, freedom, repr(float(2 * stats.t.sf(t, freedom))))
+
+
+def contrast():
+    """Welch's test and interval of two groups; sizes, then values."""
+    generator = np.random.default_rng(11)
+    for n, m, spread in [(2, 2, 1.0), (5, 5, 0.2), (3, 9, 4.0), (40, 7, 1.0)]:
+        a, b = generator.normal(0.5, 0.02, n), generator.normal(0.53, 0.02 * spread, m)
+        test = stats.ttest_ind(b, a, equal_var=False)
+        ci = test.confidence_interval(0.95)
+        print("contrast", n, m, *map(lambda v: repr(float(v)),
+                                     [test.pvalue, ci.low, ci.high, *a, *b]))
+
+
+def resampled():
+    """Paired bootstrap of a difference in accuracy, also by cluster: percentiles of scipy's."""
+    generator = np.random.default_rng(3)
+    for clusters in [0, 40]:
+        n = 1200
+        first, second = generator.random(n) < 0.60, generator.random(n) < 0.66
+        label = np.arange(n) if clusters == 0 else generator.integers(0, clusters, n)
+        if clusters:  # right or wrong together
+            luck = generator.random(clusters)
+            second = np.where(luck[label] < 0.4, luck[label] < 0.25, second)
+        gain = second.astype(float) - first
+        groups = [gain[label == c] for c in np.unique(label)]
+        sums, sizes = np.array([g.sum() for g in groups]), np.array([len(g) for g in groups])
+        result = stats.bootstrap(
+            (sums, sizes), lambda s, k, axis: s.sum(axis=axis) / k.sum(axis=axis), paired=True,
+            vectorized=True, method="percentile", n_resamples=20_000, rng=generator)
+        interval = result.confidence_interval
+        print("resampled", clusters, repr(float(interval.low)), repr(float(interval.high)),
+              *map(int, first), *map(int, second), *map(int, label))
+
+
 def baseline(folder):
     """Fits of the testbed's models that the table itself marks (column `fit`)."""
     rows = list(csv.DictReader(open(folder / "baseline_models_ext.csv")))
@@ -64,5 +105,8 @@ clopper_pearson()
 normal()
 mcnemar()
 line()
+student()
+contrast()
+resampled()
 if len(sys.argv) > 1:
     baseline(Path(sys.argv[1]))

@@ -108,6 +108,61 @@ TEST_F(Scipy, Line) {
   for (std::size_t i = 0; i < 5; ++i) expect_relative(actual[i], v[i], 1e-12, std::to_string(i));
 }
 
+TEST_F(Scipy, StudentT) {
+  ASSERT_EQ(of("student").size(), 72U);
+  for (const Case& c : of("student")) {
+    expect_relative(t_quantile(std::stod(c[0]), std::stod(c[1])), std::stod(c[2]), 1e-8,
+                    c[0] + " at " + c[1]);
+  }
+  ASSERT_EQ(of("tail").size(), 20U);
+  for (const Case& c : of("tail")) {
+    expect_relative(t_two_sided(std::stod(c[0]), std::stod(c[1])), std::stod(c[2]), 1e-10,
+                    c[0] + " at " + c[1]);
+  }
+}
+
+TEST_F(Scipy, Contrast) {
+  ASSERT_EQ(of("contrast").size(), 4U);
+  for (const Case& c : of("contrast")) {
+    std::vector<double> v;
+    for (const std::string& word : c) v.push_back(std::stod(word));
+    const auto n = static_cast<std::size_t>(v[0]), m = static_cast<std::size_t>(v[1]);
+    const Contrast contrast =
+        contrast_means(std::span(v).subspan(5, n), std::span(v).subspan(5 + n, m));
+    const std::string what = c[0] + " and " + c[1];
+    expect_relative(*contrast.p, v[2], 1e-9, what);
+    EXPECT_NEAR(contrast.ci95->lo, v[3], 1e-11) << what;
+    EXPECT_NEAR(contrast.ci95->hi, v[4], 1e-11) << what;
+  }
+}
+
+// Two generators differ by the noise of 2000 resamples: ends within a tenth of the width.
+TEST_F(Scipy, PairedBootstrapByImageAndByCluster) {
+  ASSERT_EQ(of("resampled").size(), 2U);
+  double width = 0;
+  for (const Case& c : of("resampled")) {
+    const std::size_t n = (c.size() - 3) / 3;
+    ASSERT_EQ(n, 1200U);
+    std::vector<std::uint8_t> first, second;
+    std::vector<std::int64_t> cluster;
+    for (std::size_t i = 0; i < n; ++i) {
+      first.push_back(static_cast<std::uint8_t>(std::stoi(c[3 + i])));
+      second.push_back(static_cast<std::uint8_t>(std::stoi(c[3 + n + i])));
+      cluster.push_back(std::stoll(c[3 + 2 * n + i]));
+    }
+    if (c[0] == "0") cluster.clear();
+    const PairedComparison paired = compare_paired(first, second, cluster);
+    const double lo = std::stod(c[1]), hi = std::stod(c[2]);
+    EXPECT_NEAR(paired.ci95.lo, lo, 0.1 * (hi - lo)) << c[0];
+    EXPECT_NEAR(paired.ci95.hi, hi, 0.1 * (hi - lo)) << c[0];
+    if (c[0] == "0") {
+      width = hi - lo;
+    } else {
+      EXPECT_GT(hi - lo, 1.2 * width) << "clusters that agree within carry less than their images";
+    }
+  }
+}
+
 std::vector<std::map<std::string, std::string>> read_table(const std::filesystem::path& path) {
   std::ifstream file(path);
   const auto split = [](const std::string& line) {
