@@ -58,6 +58,10 @@ ExitCode run_export(const Arguments& arguments) {
   const Checkpoint checkpoint = read_checkpoint(folder, training);
   const RunConfig config = parse_run(checkpoint.config_yaml, folder + "/manifest.json");
   const ExportedModel model = model_of(checkpoint, config, folder);
+  if (!model.options.class_names.empty() && arguments.format != "safetensors") {
+    throw UsageError(str(folder, " is a classifier without a text tower, which ", arguments.format,
+                         " cannot hold; safetensors can"));
+  }
   write_folder(arguments.out, [&](const std::string& out) {
     if (arguments.format == "openclip") {
       write_openclip_folder(out, model);
