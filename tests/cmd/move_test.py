@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from pictures import write_png
 from program import ROOT, environment
 
 try:
@@ -84,6 +85,22 @@ class Weights(ForeignTest):
         self.assertEqual(str(open_clip.load_checkpoint(model, str(plain), strict=True)),
                          "<All keys matched successfully>")
         self.same(model.state_dict(), load_file(plain))
+
+    def test_a_moved_model_is_evaluated_the_same(self):
+        self.plumbline("train", self.run_file(steps=2))
+        for i in range(12):
+            write_png(self.folder / "pictures" / f"c{i % 4}" / f"{i:02}.png", i)
+        suite = self.folder / "suite.yaml"
+        suite.write_text("templates: photo\nsets:\n  - {name: s, layout: imagefolder, path: "
+                         f"'{self.folder}/pictures'}}\n")
+        moved = self.move_in(self.move_out(self.folder / "run", "openclip"))
+        for name, checkpoint in (("first", self.folder / "run"), ("moved", moved)):
+            self.plumbline("evaluate", "--checkpoint", checkpoint, "--suite", suite, "--out",
+                           self.folder / name)
+        first, second = ((self.folder / name / "predictions" / "s.csv").read_text()
+                         for name in ("first", "moved"))
+        self.assertEqual(len(first.splitlines()), 13)
+        self.assertEqual(second, first)
 
     def test_other_sizes_are_resized_as_openclip_does(self):
         large = json.loads(json.dumps(TINY))
@@ -182,6 +199,13 @@ class Training(ForeignTest):
             for key in ("loss", "lr", "samples", "grad_norm"):
                 self.assertEqual(moved[line["step"]][key], line[key], (line["step"], key))
         self.assertEqual(sorted(moved), [5, 6, 7, 8])
+        # In the run folder itself the checkpoint is found, on any number of ranks.
+        self.plumbline("import", file, "--model", "tiny-vit", "--out",
+                       self.folder / "auto" / "checkpoints")
+        self.plumbline("train", self.run_file("auto", 8), ranks=2)
+        self.assertEqual([line["step"] for line in self.metrics("auto")], [5, 6, 7, 8])
+        for line in self.metrics("auto"):
+            self.assertLess(abs(line["loss"] / moved[line["step"]]["loss"] - 1), 2e-5)
         # Its own checkpoints are the run's, and resume as always.
         self.plumbline("train", self.folder / "moved.yaml", "--set", "train.steps=9")
 
