@@ -44,6 +44,13 @@ void fill_intervals(SetAccuracy& set) {
   if (!set.mean_per_class_ci95 && set.mean_per_class && !set.class_n.empty()) {
     set.mean_per_class_ci95 = mean_recall_interval(set.class_correct, set.class_n);
   }
+  if (set.top1 && set.n > 0) {
+    const auto n = static_cast<double>(set.n);
+    set.ci995 = clopper_pearson(*set.top1 * n, n, kPlotAlpha);
+  }
+  if (set.mean_per_class && !set.class_n.empty()) {
+    set.mean_per_class_ci995 = mean_recall_interval(set.class_correct, set.class_n, kPlotAlpha);
+  }
 }
 
 SetAccuracy read_set(const Json& json) {
@@ -81,6 +88,11 @@ SetAccuracy read_set(const Json& json) {
   return set;
 }
 
+MergedFrom read_merge(const Json& json) {
+  return {json.at("kind").get<std::string>(), json.at("inputs").get<std::vector<std::string>>(),
+          optional_at<double>(json, "alpha")};
+}
+
 }  // namespace
 
 const SetAccuracy* Evaluation::find(const std::string& name) const {
@@ -101,6 +113,9 @@ Evaluation read_evaluation(const std::string& folder) {
     evaluation.samples = optional_at<std::int64_t>(json, "samples");
     evaluation.checkpoint = text_at(json, "checkpoint");
     evaluation.model = text_at(json, "model");
+    if (json.contains("merge") && !json["merge"].is_null()) {
+      evaluation.merge = read_merge(json["merge"]);
+    }
     for (const Json& set : json.at("sets")) evaluation.sets.push_back(read_set(set));
     return evaluation;
   } catch (const Json::exception& e) {

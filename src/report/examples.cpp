@@ -71,6 +71,7 @@ void read_bytes(const SetAccuracy& set, const PictureReader& read_pictures, SetE
 std::vector<Example> read_predictions(const std::string& path, std::int64_t classes) {
   const CsvTable csv = read_csv(path);
   const auto key = csv.column("key"), target = csv.column("target"), first = csv.column("pred1");
+  const auto cluster = csv.column("cluster");
   if (!key || !target || !first) {
     throw DataError(str(path, ":1: needs the columns key, target and pred1"));
   }
@@ -83,6 +84,7 @@ std::vector<Example> read_predictions(const std::string& path, std::int64_t clas
          ++c) {
       example.predictions.push_back(read_class(csv, i, c, classes));
     }
+    if (cluster) example.cluster = csv.rows[i][*cluster];
     const auto found =
         std::find(example.predictions.begin(), example.predictions.end(), example.target);
     example.rank = static_cast<std::size_t>(found - example.predictions.begin()) + 1;

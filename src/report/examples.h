@@ -16,7 +16,8 @@ struct Example {
   std::vector<std::int32_t> predictions;  ///< best first
   /// Place of the target among the predictions, from 1; predictions.size() + 1 when absent.
   std::size_t rank = 0;
-  std::string bytes;  ///< the encoded picture
+  std::string bytes;    ///< the encoded picture
+  std::string cluster;  ///< images that are not independent share it; empty: the file names none
 };
 
 struct SetExamples {

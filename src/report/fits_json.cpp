@@ -3,7 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "report/json_values.h"
+#include "report/comparison_json.h"
 
 namespace plumbline {
 namespace {
@@ -39,6 +39,7 @@ Json point_to_json(const Panel& panel, const PanelPoint& point) {
   return {{"name", point.name},
           {"source", point.source},
           {"type", point.type},
+          {"arm", or_null(point.arm)},
           {"step", or_null(point.step)},
           {"x", panel.x},
           {"y", panel.y},
@@ -50,6 +51,8 @@ Json point_to_json(const Panel& panel, const PanelPoint& point) {
           {"n", or_null(point.y_n)},
           {"x_ci95", or_null(point.x_ci95)},
           {"ci95", or_null(point.y_ci95)},
+          {"x_ci995", or_null(point.x_ci995)},
+          {"ci995", or_null(point.y_ci995)},
           {"relative_robustness", or_null(point.relative_robustness)}};
 }
 
@@ -76,9 +79,13 @@ void add_models(const Panel& panel, const PanelPoint& point, Json& models) {
 
 }  // namespace
 
-std::string fits_json(const std::vector<Panel>& panels, const ReportTables& tables) {
-  Json fits = Json::array(), models = Json::array();
-  for (const Panel& panel : panels) {
+std::string fits_json(const ReportContent& content) {
+  Json fits = Json::array(), models = Json::array(), paired = Json::array(),
+       contrasts = Json::array();
+  for (const PairedSet& pair : content.paired) paired.push_back(paired_to_json(pair, false));
+  for (const ArmContrast& c : content.contrasts) contrasts.push_back(contrast_to_json(c));
+  const ReportTables& tables = content.tables;
+  for (const Panel& panel : content.panels) {
     for (const Fit& fit : panel.fits) fits.push_back(fit_to_json(panel, fit));
     for (const PanelPoint& point : panel.points) {
       if (point.source != "baseline") add_models(panel, point, models);
@@ -87,7 +94,11 @@ std::string fits_json(const std::vector<Panel>& panels, const ReportTables& tabl
   const Json sources = {{"models", or_null(tables.models ? tables.models->path : "")},
                         {"baseline", or_null(tables.baseline ? tables.baseline->path : "")},
                         {"bootstrap_seed", kBootstrapSeed}};
-  const Json json = {{"fits", fits}, {"models", models}, {"sources", sources}};
+  const Json json = {{"fits", fits},
+                     {"models", models},
+                     {"paired", paired},
+                     {"contrasts", contrasts},
+                     {"sources", sources}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -1,13 +1,13 @@
-// fits.json: every line and every model's distance from it.
+// fits.json: every line, every model's distance from it, every comparison.
 #pragma once
 
 #include <string>
 
-#include "report/panels.h"
+#include "report/page_data.h"
 
 namespace plumbline {
 
-/// {fits: [...], models: [...], sources: {...}}; docs/reference/report.md lists the keys.
-[[nodiscard]] std::string fits_json(const std::vector<Panel>& panels, const ReportTables& tables);
+/// {fits, models, paired, contrasts, sources}; docs/reference/report.md lists the keys.
+[[nodiscard]] std::string fits_json(const ReportContent& content);
 
 }  // namespace plumbline

@@ -71,6 +71,7 @@ ModelRow read_row(const CsvTable& csv, std::size_t i, const std::vector<std::str
   row.model = cell(csv, i, "model", "");
   row.type = cell(csv, i, "type", "STANDARD");
   row.parent = cell(csv, i, "parent", "");
+  row.arm = cell(csv, i, "arm", row.type);
   for (const std::string& column : columns) {
     if (const auto value = to_number(csv.rows[i][*csv.column(column)])) {
       row.accuracy[column] = *value;
@@ -100,7 +101,7 @@ ModelTable read_model_table(const std::string& path) {
   if (!csv.column("model")) throw UsageError(str(path, ": the table has no column 'model'"));
   ModelTable table;
   table.path = path;
-  static const std::set<std::string> kText = {"model", "type", "parent", "metric", "fit"};
+  static const std::set<std::string> kText = {"model", "type", "parent", "arm", "metric", "fit"};
   for (std::size_t c = 0; c < csv.columns.size(); ++c) {
     const std::string& name = csv.columns[c];
     if (!kText.contains(name) && holds_accuracies(csv, c)) table.columns.push_back(name);

@@ -10,7 +10,7 @@
 namespace plumbline {
 
 struct ModelRow {
-  std::string model, type, parent;
+  std::string model, type, parent, arm;
   std::map<std::string, double> accuracy;  ///< by column; missing cells are absent
   std::map<std::string, std::int64_t> n;   ///< images, where the table has SET_n
 };

@@ -6,7 +6,7 @@
 #include <ctime>
 
 #include "plumbline/version.h"
-#include "report/json_values.h"
+#include "report/comparison_json.h"
 
 namespace plumbline {
 namespace {
@@ -52,7 +52,9 @@ Json set_to_json(const SetAccuracy& set, const std::string& column) {
           {"top5", or_null(set.top5)},
           {"mean_per_class", or_null(set.mean_per_class)},
           {"top1_ci95", or_null(set.ci95)},
-          {"mean_per_class_ci95", or_null(set.mean_per_class_ci95)}};
+          {"mean_per_class_ci95", or_null(set.mean_per_class_ci95)},
+          {"top1_ci995", or_null(set.ci995)},
+          {"mean_per_class_ci995", or_null(set.mean_per_class_ci995)}};
 }
 
 Json classes_to_json(const Evaluation& evaluation) {
@@ -85,6 +87,11 @@ Json examples_to_json(const std::vector<Example>& examples, const SetAccuracy& s
   return json;
 }
 
+Json merge_to_json(const std::optional<MergedFrom>& merge) {
+  if (!merge) return nullptr;
+  return {{"kind", merge->kind}, {"inputs", merge->inputs}, {"alpha", or_null(merge->alpha)}};
+}
+
 Json run_to_json(const Run& run, const std::vector<SetExamples>& examples,
                  const ReportTables& tables) {
   Json curves = Json::object(), evaluations = Json::array(), shown = Json::array();
@@ -100,6 +107,7 @@ Json run_to_json(const Run& run, const std::vector<SetExamples>& examples,
                            {"samples", or_null(e.samples)},
                            {"checkpoint", or_null(e.checkpoint)},
                            {"folder", e.folder},
+                           {"merge", merge_to_json(e.merge)},
                            {"sets", sets}});
   }
   for (const SetExamples& e : examples) {
@@ -176,6 +184,9 @@ Json point_to_json(const PanelPoint& point) {
           {"y_n", or_null(point.y_n)},
           {"x_ci95", or_null(point.x_ci95)},
           {"y_ci95", or_null(point.y_ci95)},
+          {"x_ci995", or_null(point.x_ci995)},
+          {"y_ci995", or_null(point.y_ci995)},
+          {"arm", or_null(point.arm)},
           {"tau", or_null(point.relative_robustness)},
           {"departures", departures}};
 }
@@ -204,7 +215,10 @@ Json table_to_json(const std::optional<ModelTable>& table) {
 }  // namespace
 
 std::string page_data(const ReportContent& content) {
-  Json runs = Json::array(), panels = Json::array();
+  Json runs = Json::array(), panels = Json::array(), paired = Json::array(),
+       contrasts = Json::array();
+  for (const PairedSet& pair : content.paired) paired.push_back(paired_to_json(pair, true));
+  for (const ArmContrast& c : content.contrasts) contrasts.push_back(contrast_to_json(c));
   for (std::size_t i = 0; i < content.runs.size(); ++i) {
     runs.push_back(run_to_json(content.runs[i], content.examples[i], content.tables));
   }
@@ -217,6 +231,8 @@ std::string page_data(const ReportContent& content) {
                       {{"models", table_to_json(content.tables.models)},
                        {"baseline", table_to_json(content.tables.baseline)}}},
                      {"panels", panels},
+                     {"paired", paired},
+                     {"contrasts", contrasts},
                      {"notes", content.notes}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "plumbline/error.h"
+#include "report/arms.h"
 #include "report/panel_fits.h"
 
 namespace plumbline {
@@ -63,6 +64,9 @@ void add_run_point(Panel& panel, const Run& run, const Evaluation& evaluation,
   point.y = *y;
   point.x_ci95 = top1 ? reference.ci95 : reference.mean_per_class_ci95;
   point.y_ci95 = top1 ? shift.ci95 : shift.mean_per_class_ci95;
+  point.x_ci995 = top1 ? reference.ci995 : reference.mean_per_class_ci995;
+  point.y_ci995 = top1 ? shift.ci995 : shift.mean_per_class_ci995;
+  if (&evaluation == &run.evaluations.back() && !is_between(run)) point.arm = arm_of(run.name);
   panel.points.push_back(std::move(point));
 }
 
@@ -92,10 +96,11 @@ std::optional<std::int64_t> images(const ModelRow& row, const std::string& colum
   return own == row.n.end() ? images_of_column(column) : std::optional(own->second);
 }
 
-std::optional<Interval> table_interval(double accuracy, std::optional<std::int64_t> n) {
+std::optional<Interval> table_interval(double accuracy, std::optional<std::int64_t> n,
+                                       double alpha) {
   if (!n) return std::nullopt;
   const auto trials = static_cast<double>(*n);
-  return clopper_pearson(accuracy * trials, trials);
+  return clopper_pearson(accuracy * trials, trials, alpha);
 }
 
 void add_table_points(Panel& panel, const ModelTable& table, const std::string& source) {
@@ -113,8 +118,11 @@ void add_table_points(Panel& panel, const ModelTable& table, const std::string& 
     point.y = y->second;
     point.x_n = images(row, panel.x);
     point.y_n = images(row, panel.y);
-    point.x_ci95 = table_interval(point.x, point.x_n);
-    point.y_ci95 = table_interval(point.y, point.y_n);
+    point.x_ci95 = table_interval(point.x, point.x_n, 0.05);
+    point.y_ci95 = table_interval(point.y, point.y_n, 0.05);
+    point.x_ci995 = table_interval(point.x, point.x_n, kPlotAlpha);
+    point.y_ci995 = table_interval(point.y, point.y_n, kPlotAlpha);
+    if (source == "models") point.arm = row.arm;
     const ModelRow* parent = row.parent.empty() ? nullptr : table.find(row.parent);
     if (parent != nullptr && parent->accuracy.contains(panel.y)) {
       point.relative_robustness = relative_robustness(point.y, parent->accuracy.at(panel.y));

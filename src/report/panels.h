@@ -47,10 +47,12 @@ struct Departure {
 struct PanelPoint {
   std::string name, source;  ///< source: run | models | baseline
   std::string type;          ///< the table's, or the run's name
+  std::string arm;           ///< models that differ by the seed alone share it; empty: no arm's
   std::string metric;
   std::optional<std::int64_t> step, x_n, y_n;
   double x = 0, y = 0;
   std::optional<Interval> x_ci95, y_ci95;
+  std::optional<Interval> x_ci995, y_ci995;
   std::optional<double> relative_robustness;  ///< tau against the parent the table names
   std::vector<Departure> departures;
 };

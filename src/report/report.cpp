@@ -1,6 +1,7 @@
 // The command's three outputs: fits.json, index.html, the table of the terminal.
 #include "plumbline/report.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -115,7 +116,12 @@ std::string escape_html(const std::string& text) {
 
 std::string make_page(const ReportContent& content) {
   std::string title;
-  for (const Run& run : content.runs) title += (title.empty() ? "" : ", ") + run.name;
+  constexpr std::size_t kNamed = 4;
+  for (std::size_t i = 0; i < std::min(content.runs.size(), kNamed); ++i) {
+    if (i > 0) title += ", ";
+    title += content.runs[i].name;
+  }
+  if (content.runs.size() > kNamed) title += str(" and ", content.runs.size() - kNamed, " more");
   const std::string plotly = read_file(find_asset("plotly.min.js"));
   if (plotly.find("</script") != std::string::npos) {
     throw DataError("plotly.min.js: holds '</script' and cannot stand inside a page");
@@ -132,12 +138,17 @@ ReportContent read_content(const ReportOptions& options, const PictureReader& re
   content.runs = read_runs(options.paths);
   if (!options.models.empty()) content.tables.models = read_model_table(options.models);
   if (!options.baseline.empty()) content.tables.baseline = read_model_table(options.baseline);
+  std::size_t with_pictures = 0;
   for (const Run& run : content.runs) {
     content.notes.insert(content.notes.end(), run.notes.begin(), run.notes.end());
     auto& examples = content.examples.emplace_back();
-    if (!run.evaluations.empty()) examples = pick_examples(run.evaluations.back(), read_pictures);
+    if (run.evaluations.empty() || is_between(run) || with_pictures == kRunsWithPictures) continue;
+    examples = pick_examples(run.evaluations.back(), read_pictures);
+    ++with_pictures;
   }
   content.panels = make_panels(content.runs, content.tables, content.notes);
+  content.paired = compare_runs(content.runs, content.notes);
+  content.contrasts = contrast_arms(content.panels);
   return content;
 }
 
@@ -151,7 +162,7 @@ ReportSummary write_report(const ReportOptions& options, const PictureReader& re
   fs::create_directories(options.out, failed);
   if (failed) throw Error(str("making the folder ", options.out, ": ", failed.message()));
   const fs::path folder(options.out);
-  write_file_atomically((folder / "fits.json").string(), fits_json(content.panels, content.tables));
+  write_file_atomically((folder / "fits.json").string(), fits_json(content));
   const std::string index = (folder / "index.html").string();
   write_file_atomically(index, page);
   return {index, newest_table(content.runs), content.notes};

@@ -85,6 +85,12 @@ void read_run_files(Run& run) {
 
 }  // namespace
 
+bool is_between(const Run& run) {
+  if (run.evaluations.empty()) return false;
+  const auto& merge = run.evaluations.back().merge;
+  return merge && merge->alpha && *merge->alpha > 0 && *merge->alpha < 1;
+}
+
 Run read_run(const std::string& path) {
   Run run;
   run.path = path;

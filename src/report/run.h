@@ -18,15 +18,24 @@ struct SetAccuracy {
   std::optional<std::int64_t> border_px;
   std::int64_t n = 0, classes = 0, skipped = 0;
   std::optional<double> top1, top5, mean_per_class;
-  std::optional<Interval> ci95, mean_per_class_ci95;
+  std::optional<Interval> ci95, mean_per_class_ci95;    ///< what tables show
+  std::optional<Interval> ci995, mean_per_class_ci995;  ///< the bars of plots
   std::vector<std::string> class_names;
   std::vector<std::int64_t> class_n, class_correct;
+};
+
+/// How the weights of an evaluated checkpoint were made from those of others.
+struct MergedFrom {
+  std::string kind;                 ///< interpolate | uniform | greedy
+  std::vector<std::string> inputs;  ///< checkpoints
+  std::optional<double> alpha;      ///< interpolate: the share of the second
 };
 
 struct Evaluation {
   std::string folder;
   std::optional<std::int64_t> step, samples;
   std::string checkpoint, model;
+  std::optional<MergedFrom> merge;
   std::vector<SetAccuracy> sets;
   [[nodiscard]] const SetAccuracy* find(const std::string& name) const;
 };
@@ -52,6 +61,10 @@ struct Run {
   std::vector<Evaluation> evaluations;  ///< by step
   std::vector<std::string> notes;
 };
+
+/// Whether the newest evaluation is of a model strictly between two others: a point of a curve, not
+/// a model of its own.
+[[nodiscard]] bool is_between(const Run& run);
 
 /// Throws UsageError when PATH is no run or evaluation folder, DataError for a broken results.json.
 /// A torn line of metrics.jsonl, an evaluation without results and a missing file become notes.

@@ -10,7 +10,7 @@ function setNames(runs) {
   return names;
 }
 
-const evaluatedRuns = () => data.runs.filter(run => run.evaluations.length > 0);
+const evaluatedRuns = () => wholeRuns().filter(run => run.evaluations.length > 0);
 
 function setHover(run, evaluation, set) {
   return `<b>${set.name}</b>${set.role === "reference" ? " (reference)" : ""}<br>` +
@@ -32,7 +32,7 @@ function buildNewest(width, colours) {
                             {l: left, r: 12, t: 10, b: bottom});
   layout.width = width;
   layout.showlegend = runs.length > 1;
-  layout.xaxis = {...axisStyle(colours), ticksuffix: " %", rangemode: "tozero", nticks: 10,
+  layout.xaxis = {...axisStyle(colours), ticksuffix: " %", rangemode: "tozero", nticks: width < 520 ? 5 : 10,
                   title: {...axisStyle(colours).title, text: metricName(chosen.metric)}};
   layout.yaxis = {...axisStyle(colours), range: [names.length - 0.5, -0.5], showgrid: false,
                   tickvals: names.map((_, i) => i), ticktext: names, ticks: "",
@@ -46,7 +46,7 @@ function buildNewest(width, colours) {
     const colour = runColour(colours, run.name);
     const offset = runs.length > 1 ? (r - (runs.length - 1) / 2) * (16 / step) : 0;
     const far = (set, end) => {
-      const ci = intervalOf(set);
+      const ci = barOf(set);
       return ci ? 100 * Math.abs(ci[end] - valueOf(set)) : 0;
     };
     traces.push({
@@ -75,7 +75,7 @@ function checkpointTraces(run, name, cell, colours) {
   if (rows.length === 0) return [];
   const colour = runColour(colours, run.name);
   const x = rows.map(({e}) => e.step ?? 0);
-  const band = end => rows.map(({set}) => 100 * (intervalOf(set) ?? [valueOf(set), valueOf(set)])[end]);
+  const band = end => rows.map(({set}) => 100 * (barOf(set) ?? [valueOf(set), valueOf(set)])[end]);
   const place = {xaxis: cell.x, yaxis: cell.y, legendgroup: run.name};
   const edge = {...place, x, mode: "lines", line: {width: 0, color: colour}, hoverinfo: "skip",
                 showlegend: false};
@@ -129,17 +129,80 @@ const kIntervalWords = {
   mean_per_class: "Clopper-Pearson on the effective number of images of a mean over classes",
 };
 
+// Accuracy on every set along the straight line between two checkpoints.
+function alphaTrace(runs, name, colour, cell, dash) {
+  const rows = runs.map(run => ({run, set: newestOf(run).sets.find(s => s.name === name)})).filter(
+      ({set}) => set && valueOf(set) !== null);
+  const reference = rows[0]?.set.role === "reference";
+  const far = end => rows.map(({set}) => 100 * Math.abs((barOf(set) ?? [0, 0])[end] - valueOf(set)));
+  return {
+    x: rows.map(({run}) => alphaOf(run)), y: rows.map(({set}) => 100 * valueOf(set)), name,
+    legendgroup: name, xaxis: cell.x, yaxis: cell.y, mode: "lines+markers", hoverinfo: "text",
+    text: rows.map(({run, set}) => `alpha ${alphaOf(run)}<br>${setHover(run, newestOf(run), set)}`),
+    line: {color: colour, width: reference ? 3 : 1.8, dash}, marker: {color: colour, size: 6},
+    error_y: {type: "data", symmetric: false, array: far(1), arrayminus: far(0),
+              color: withAlpha(colour, 0.45), thickness: 1, width: 0},
+  };
+}
+
+// The plain mean over the shifts that every model of the curve was scored on.
+function meanShiftTrace(runs, colour, cell) {
+  const shifts = newestOf(runs[0]).sets.filter(s => s.role === "shift").map(s => s.name).filter(
+      name => runs.every(run => newestOf(run).sets.some(s => s.name === name && valueOf(s) !== null)));
+  if (shifts.length < 2) return null;
+  const mean = run => shifts.reduce((sum, name) => sum + valueOf(
+      newestOf(run).sets.find(s => s.name === name)), 0) / shifts.length;
+  return {
+    x: runs.map(alphaOf), y: runs.map(run => 100 * mean(run)), name: "mean of the shifts",
+    legendgroup: "mean of the shifts", xaxis: cell.x, yaxis: cell.y, mode: "lines", hoverinfo: "text",
+    text: runs.map(run => `alpha ${alphaOf(run)}<br>mean of ${shifts.length} shifts ${percent(mean(run))} %`),
+    line: {color: colour, width: 2.4, dash: "dash"},
+  };
+}
+
+function buildAlpha(width, colours) {
+  const curves = families();
+  const names = setNames(curves.flat());
+  const {layout, cells} = panelGrid(curves.length, width, colours, {
+    narrowest: 300, most: 2, aspect: 0.62, legendRows: legendRows([...names, "mean of the shifts"], width)});
+  layout.showlegend = true;
+  const traces = [], named = new Set();
+  curves.forEach((runs, i) => {
+    cells[i].title(mergeLabel(mergeOf(runs[0])));
+    cells[i].xaxis.title = {...cells[i].xaxis.title, text: "alpha"};
+    Object.assign(cells[i].xaxis, {range: [-0.03, 1.03], nticks: 6});
+    Object.assign(cells[i].yaxis, {ticksuffix: " %", nticks: 6});
+    const reference = name => allSets.find(s => s.name === name).role === "reference";
+    const drawn = names.map((name, k) => alphaTrace(
+        runs, name, reference(name) ? colours.line : colours.types[k % colours.types.length], cells[i]));
+    const mean = meanShiftTrace(runs, colours.soft, cells[i]);
+    for (const trace of mean ? [...drawn, mean] : drawn) {
+      trace.showlegend = !named.has(trace.name);
+      named.add(trace.name);
+      traces.push(trace);
+    }
+  });
+  return {data: traces, layout};
+}
+
 function addAccuracy() {
   if (evaluatedRuns().length === 0) return;
   byId("accuracy").hidden = false;
   addFigure("fig-newest", "newest-accuracy", buildNewest, () => [
     `Newest evaluation: ${metricName(chosen.metric)} on every set; open circles are reference ` +
-    `sets, dotted lines chance (one over the number of classes). Bars: 95 % intervals, ` +
+    `sets, dotted lines chance (one over the number of classes). Bars: 99.5 % intervals, ` +
     `${kIntervalWords[chosen.metric]}.`]);
+  if (families().length > 0) {
+    addFigure("fig-alpha", "accuracy-against-alpha", buildAlpha, () => [
+      `${metricName(chosen.metric)[0].toUpperCase()}${metricName(chosen.metric).slice(1)} of the ` +
+      "weights (1 − alpha) A + alpha B between two checkpoints, A at the left; thick: reference sets; " +
+      "dashed: the plain mean of the shifts. Bars: 99.5 % intervals. An alpha that is chosen by a " +
+      "shift says nothing about that shift: choose it by a reference set, or take 0.5."]);
+  }
   const runs = data.runs.filter(run => run.evaluations.length > 1);
   if (runs.length === 0) return;
   addFigure("fig-checkpoints", "accuracy-over-checkpoints", buildCheckpoints(runs), () => [
     `${metricName(chosen.metric)[0].toUpperCase()}${metricName(chosen.metric).slice(1)} at each ` +
-    `evaluated checkpoint, all panels on one scale. Bands: 95 % intervals as in the figure above, ` +
+    `evaluated checkpoint, all panels on one scale. Bands: 99.5 % intervals as in figure 1, ` +
     `for each checkpoint alone; dotted: chance.`]);
 }

@@ -27,11 +27,11 @@ function save(name, type, text) {
 
 const kThemes = {
   light: {ink: "#1b1f24", soft: "#59636e", rule: "#e3e7ec", frame: "#aab3bd", paper: "#ffffff",
-          runs: ["#1f5fbf", "#c4482b", "#1d8a64", "#8a4fb0", "#a87400", "#4d5965"],
+          runs: ["#1f5fbf", "#c4482b", "#1d8a64", "#8a4fb0", "#a87400", "#4d5965", "#c2307f", "#0e7c93"],
           types: ["#d9822b", "#2a9d8f", "#a05195", "#e15759", "#6c8c3c", "#7a6248", "#4f7cac", "#b08900", "#5b5fc7"],
           standard: "#8c97a3", line: "#3d4650"},
   dark: {ink: "#e4e8ec", soft: "#9ca7b3", rule: "#2a3139", frame: "#59636e", paper: "#14171b",
-         runs: ["#7db0ff", "#ff8f73", "#54c9a0", "#c69be8", "#e0b34c", "#a7b2be"],
+         runs: ["#7db0ff", "#ff8f73", "#54c9a0", "#c69be8", "#e0b34c", "#a7b2be", "#ff8fc4", "#5cc8dd"],
          types: ["#f0a860", "#5fd0c3", "#d58fcb", "#ff9193", "#a9c878", "#c9ae8c", "#8db7e2", "#e3c558", "#a3a6ff"],
          standard: "#7d8894", line: "#c3ccd5"},
 };
@@ -41,8 +41,11 @@ function isDark() {
   return chosen ? chosen === "dark" : darkWanted.matches;
 }
 const theme = () => kThemes[isDark() ? "dark" : "light"];
-const runColour = (colours, run) =>
-    colours.runs[data.runs.findIndex(r => r.name === run) % colours.runs.length];
+// The inside of an interpolation curve takes no colour from the others.
+function runColour(colours, name) {
+  const place = wholeRuns().findIndex(run => run.name === name);
+  return colours.runs[Math.max(place, 0) % colours.runs.length];
+}
 
 // ---- figures ----------------------------------------------------------------------------------
 
@@ -152,7 +155,7 @@ function withAlpha(hex, alpha) {
 const csvCell = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 
 function tableToCsv(table) {
-  return [...table.rows].map(row => [...row.cells].map(cell =>
+  return [...table.rows].filter(row => !row.hidden).map(row => [...row.cells].map(cell =>
       csvCell(cell.dataset.csv ?? cell.textContent.trim())).join(",")).join("\n") + "\n";
 }
 
@@ -171,6 +174,32 @@ function sortBy(table, column, ascending) {
   body.append(...rows);
   [...table.tHead.rows[0].cells].forEach((cell, i) => cell.setAttribute(
       "aria-sort", i === column ? (ascending ? "ascending" : "descending") : "none"));
+}
+
+// Rows that hold every word, in any column; kept when a control redraws the table.
+const filterTexts = new Map();
+const kRowsWithoutFilter = 12;
+
+function filterRows(table, text, shown) {
+  const words = text.toLowerCase().split(/\s+/).filter(word => word);
+  const rows = [...table.tBodies[0].rows];
+  for (const row of rows) {
+    const content = [...row.cells].map(cell => cell.textContent.toLowerCase()).join(" ");
+    row.hidden = !words.every(word => content.includes(word));
+  }
+  const left = rows.filter(row => !row.hidden).length;
+  shown.textContent = left === rows.length ? `${count(left)} rows` : `${count(left)} of ${count(rows.length)}`;
+}
+
+function filterControl(name, table) {
+  const shown = element("span", {class: "muted", "aria-live": "polite"});
+  const apply = text => { filterTexts.set(name, text); filterRows(table, text, shown); };
+  const input = element("input", {type: "search", class: "filter", placeholder: "filter rows",
+                                  "aria-label": `Filter the rows of ${name}`,
+                                  value: filterTexts.get(name) ?? "",
+                                  oninput: event => apply(event.target.value)});
+  apply(filterTexts.get(name) ?? "");
+  return element("div", {class: "filters"}, input, shown);
 }
 
 // columns: {name, csv, text: bool}; rows of {value, show, csv, class, style}; the first cell heads.
@@ -201,8 +230,16 @@ function addTable(parent, name, columns, rows, caption) {
               element("div", {class: "export"}, element("button", {
                 type: "button", "aria-label": `Save ${name} as CSV`,
                 onclick: () => save(`${name}.csv`, "text/csv", tableToCsv(table))}, "CSV"))),
+      ...(rows.length > kRowsWithoutFilter ? [filterControl(name, table)] : []),
       element("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": name}, table));
   return table;
+}
+
+// A labelled choice from a list of {value, label}.
+function selectControl(label, options, value, use) {
+  const select = element("select", {onchange: event => use(event.target.value)},
+      options.map(o => element("option", {value: o.value, selected: o.value === value}, o.label)));
+  return element("label", {class: "select"}, element("span", {class: "muted"}, label), select);
 }
 
 const textCell = text => ({value: text ?? "", show: text ?? "–"});

@@ -43,6 +43,8 @@ function facts(run) {
     ["Samples seen", count(last(run.curves.samples) ?? evaluation?.samples)],
     ["Ranks", run.world === null ? null : String(run.world)],
     ["Final loss", last(run.curves.loss) === null ? null : last(run.curves.loss).toFixed(3)],
+    ["Merged", mergeOf(run) === null ? null : mergeLabel(mergeOf(run)) +
+        (mergeOf(run).alpha === null ? "" : `, alpha ${mergeOf(run).alpha}`)],
     ["Started", run.date], ["Commit", run.commit],
     ["Evaluations", String(run.evaluations.length)]].map(([name, value]) => [name, value ?? "–"]);
 }
@@ -62,10 +64,14 @@ function factsTable() {
           facts(run).map(([, value]) => element("td", {class: "text"}, value)))))));
 }
 
+const kNamedRuns = 4;
 function addHeader() {
-  byId("title").textContent = data.runs.map(run => run.name).join(", ");
+  const whole = wholeRuns();
+  const more = data.runs.length - Math.min(whole.length, kNamedRuns);
+  byId("title").textContent = whole.slice(0, kNamedRuns).map(run => run.name).join(", ") +
+                              (more > 0 ? ` and ${count(more)} more` : "");
   redraws.push(() => byId("summary").replaceChildren(
-      ...data.runs.map(run => element("p", {class: "lead"}, runSentence(run)))));
+      ...whole.slice(0, kNamedRuns).map(run => element("p", {class: "lead"}, runSentence(run)))));
   byId("facts").append(...(data.runs.length > 1 ? [factsTable()] : [factsList(data.runs[0])]));
   if (data.notes.length === 0) return;
   byId("notes").hidden = false;

@@ -47,6 +47,7 @@ addAccuracy();
 addScatter();
 addTraining();
 addTables();
+addComparison();
 addExamples();
 addMethods();
 addControls();

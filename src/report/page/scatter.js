@@ -36,6 +36,7 @@ const departure = point => point.departures[`${chosen.baseline}/${chosen.transfo
 
 // The range holds every point but the rest of the baseline table below the fitted models, which the
 // extended baseline brings into view.
+const barOfPoint = (p, axis) => p[`${axis}_ci995`] ?? p[`${axis}_ci95`];
 function extent(panel, axis) {
   const values = [];
   const fits = baselineFits(panel);
@@ -45,7 +46,7 @@ function extent(panel, axis) {
     if (p.source === "baseline" && p.x < least) continue;
     values.push(place(chosen.transform, p[axis]));
     // Bars of a few images reach far towards 0: they do not set the range alone.
-    const ci = p[`${axis}_ci95`];
+    const ci = barOfPoint(p, axis);
     if (p.source === "run" && chosen.bars && ci) {
       values.push(placeInside(chosen.transform, Math.max(ci[0], p[axis] / 3)));
       values.push(placeInside(chosen.transform, Math.min(ci[1], 1 - (1 - p[axis]) / 3)));
@@ -71,7 +72,7 @@ function pointHover(panel, p) {
 // Intervals are computed in accuracy and then placed, so their bars are not symmetric.
 function errorBars(points, axis, colour, thickness) {
   const far = (p, end) => {
-    const ci = p[`${axis}_ci95`];
+    const ci = barOfPoint(p, axis);
     if (!ci) return 0;
     return Math.abs(placeInside(chosen.transform, ci[end]) - place(chosen.transform, p[axis]));
   };
@@ -123,8 +124,21 @@ function tableTypes() {
                                            a.localeCompare(b, "en"));
 }
 
+// The curve between two checkpoints, in the order of alpha.
+function familyTraces(panel, cell, colours) {
+  return families().flatMap(runs => {
+    const points = runs.flatMap(run => shownPoints(panel).filter(
+        p => p.source === "run" && p.type === run.name).slice(-1));
+    if (points.length === 0) return [];
+    const colour = runColour(colours, runs[0].name), name = mergeLabel(mergeOf(runs[0]));
+    const trace = pointTrace(panel, points, cell, name, colour, {size: 7, barAlpha: 0.35, thickness: 1});
+    return [{...trace, mode: "lines+markers", line: {color: withAlpha(colour, 0.6), width: 1.5}}];
+  });
+}
+
 function runTraces(panel, cell, colours) {
-  return data.runs.flatMap(run => {
+  const inCurve = new Set(families().flat().map(run => run.name));
+  return data.runs.filter(run => !inCurve.has(run.name)).flatMap(run => {
     const points = shownPoints(panel).filter(p => p.source === "run" && p.type === run.name);
     if (points.length === 0) return [];
     const colour = runColour(colours, run.name);
@@ -185,13 +199,16 @@ function panelTraces(panel, cell, colours) {
                             {line: {color: runColour(colours, fit.run), width: 1.4, dash: "dot"}}));
     }
   }
-  traces.push(...tableTraces(panel, cell, colours), ...runTraces(panel, cell, colours));
+  traces.push(...tableTraces(panel, cell, colours), ...familyTraces(panel, cell, colours),
+              ...runTraces(panel, cell, colours));
   return traces;
 }
 
 function buildScatter(width, colours) {
   const panels = shownPanels().filter(panel => shownPoints(panel).length > 0);
-  const names = [...data.runs.map(run => run.name), ...tableTypes().map(key => key.split("\n")[1])];
+  const inCurve = new Set(families().flat().map(run => run.name));
+  const names = [...data.runs.filter(run => !inCurve.has(run.name)).map(run => run.name),
+                 ...families().map(runs => mergeLabel(mergeOf(runs[0]))), ...tableTypes().map(key => key.split("\n")[1])];
   const {layout, cells} = panelGrid(Math.max(panels.length, 1), width, colours, {
     narrowest: 250, most: 3, aspect: 0.95, legendRows: names.length > 1 ? legendRows(names, width) : 0});
   layout.showlegend = names.length > 1;
@@ -215,7 +232,7 @@ function scatterCaption() {
     `Accuracy on each shift against accuracy on its reference (${metricName(chosen.metric)}), on ` +
     `${chosen.transform} axes with ticks at accuracies in percent. Dashed: equal accuracy. ` +
     "Points joined by a line are the checkpoints of a run, paler when earlier, the newest largest."];
-  if (chosen.bars) parts.push(" Bars: 95 % intervals, computed in accuracy and then placed on the axes.");
+  if (chosen.bars) parts.push(" Bars: 99.5 % intervals, computed in accuracy and then placed on the axes; tables hold those of 95 %.");
   const baseline = data.tables.baseline;
   if (baseline && panels.some(panel => baselineFits(panel).length > 0)) {
     parts.push(` Solid line: least squares through the ${chosen.baseline} models of the baseline ` +

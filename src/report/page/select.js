@@ -1,6 +1,45 @@
 // What the reader chose, and the controls that change it. A change redraws everything that shows it.
 
 const newestOf = run => run.evaluations[run.evaluations.length - 1];
+
+// Merged models. A curve is made of the interpolations between the same two checkpoints.
+const mergeOf = run => newestOf(run)?.merge ?? null;
+const familyOf = run => {
+  const merge = mergeOf(run);
+  return merge && merge.kind === "interpolate" && merge.alpha !== null ? merge.inputs.join("\n") : null;
+};
+const alphaOf = run => mergeOf(run).alpha;
+const isBetween = run => familyOf(run) !== null && alphaOf(run) > 0 && alphaOf(run) < 1;
+function families() {
+  const found = new Map();
+  for (const run of data.runs) {
+    const family = familyOf(run);
+    if (family === null) continue;
+    if (!found.has(family)) found.set(family, []);
+    found.get(family).push(run);
+  }
+  return [...found.values()].filter(runs => runs.length > 1).map(
+      runs => runs.sort((a, b) => alphaOf(a) - alphaOf(b)));
+}
+// "runs/a/checkpoints/step-00000100" is a, or a step 100 where both ends are of one run.
+function checkpointName(path, others) {
+  const parts = path.split("/").filter(part => part);
+  const step = /^step-(\d+)$/.exec(parts[parts.length - 1] ?? "");
+  if (step) parts.pop();
+  if (parts[parts.length - 1] === "checkpoints") parts.pop();
+  const name = parts[parts.length - 1] ?? path;
+  const alike = others.some(other => other !== path && other.includes(`/${name}/`));
+  return name + (alike && step ? ` step ${Number(step[1])}` : "");
+}
+const mergeLabel = merge => merge.kind === "interpolate"
+    ? merge.inputs.map(path => checkpointName(path, merge.inputs)).join(" → ")
+    : `${merge.kind} soup of ${merge.inputs.length}`;
+// Runs that stand for themselves; the inside of a curve is drawn as the curve.
+const wholeRuns = () => {
+  const whole = data.runs.filter(run => !isBetween(run));
+  return whole.length > 0 ? whole : data.runs;
+};
+
 const allSets = data.runs.flatMap(run => run.evaluations.flatMap(e => e.sets));
 const tableMetric = (data.tables.baseline ?? data.tables.models)?.metric;
 const unbalanced = allSets.some(
@@ -30,7 +69,7 @@ const kControls = {
   rows: {legend: "Rows", options: {newest: "newest checkpoint", all: "all checkpoints"},
          shown: () => data.runs.some(r => r.evaluations.length > 1)},
 };
-const kSwitches = {bars: "95 % intervals", line: "line through checkpoints"};
+const kSwitches = {bars: "99.5 % intervals", line: "line through checkpoints"};
 const redraws = [];
 
 function changed() {
@@ -72,3 +111,4 @@ function addControls() {
 // The chosen metric of a set and its interval.
 const valueOf = set => set[chosen.metric];
 const intervalOf = set => set[`${chosen.metric}_ci95`];
+const barOf = set => set[`${chosen.metric}_ci995`] ?? intervalOf(set);

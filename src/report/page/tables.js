@@ -73,22 +73,28 @@ function drawFits() {
     "resamples of the points."]);
 }
 
-// One row a model: accuracy and distance from the line on each shift, and the mean over shifts.
-function modelRow(name, panels) {
-  const points = panels.map(panel => panel.points.find(
-      p => p.source === "models" && p.name === name && p.metric === chosen.metric));
+// One row a model or run: accuracy and distance from the line on each shift, and the means over them.
+const rowKey = p => p.source === "run" ? `run\n${p.type}` : `models\n${p.name}`;
+
+function modelRow(key, panels) {
+  const points = panels.map(panel => panel.points.filter(
+      p => p.source !== "baseline" && rowKey(p) === key && p.metric === chosen.metric).pop());
   const far = points.map(p => p ? departure(p) : undefined);
+  const mean = values => values.length > 0 ? values.reduce((sum, v) => sum + v, 0) / values.length : null;
   const known = far.filter(f => f);
-  const mean = i => known.length > 0 ? known.reduce((sum, f) => sum + f[i], 0) / known.length : null;
   const first = points.find(p => p);
-  const cells = [textCell(name), textCell(first ? typeName(first.type) : null)];
+  const shift = mean(points.filter(p => p).map(p => p.y));
+  const cells = [textCell(first?.name ?? key.split("\n")[1]),
+                 textCell(first ? (first.source === "run" ? "run" : typeName(first.type)) : null),
+                 shareCell(shift)];
   if (data.tables.baseline) {
-    cells.push({value: mean(0) === null ? null : 100 * mean(0),
-                show: signed(mean(0) === null ? null : 100 * mean(0), 1)},
-               {value: mean(1), show: signed(mean(1), 2)});
+    const rho = mean(known.map(f => f[0])), residual = mean(known.map(f => f[1]));
+    cells.push({value: rho === null ? null : 100 * rho, show: signed(rho === null ? null : 100 * rho, 1)},
+               {value: residual, show: signed(residual, 2)});
   }
   points.forEach((p, i) => {
-    cells.push(shareCell(p?.x), shareCell(p?.y), intervalCell(p?.y_ci95));
+    if (newAxis(panels, i)) cells.push(shareCell(points.find((q, k) => q && panels[k].x === panels[i].x)?.x));
+    cells.push(shareCell(p?.y), intervalCell(p?.y_ci95), {value: p?.y_n, show: count(p?.y_n)});
     if (data.tables.baseline) {
       cells.push({value: far[i] ? 100 * far[i][0] : null,
                   show: signed(far[i] ? 100 * far[i][0] : null, 1)},
@@ -103,63 +109,81 @@ function modelRow(name, panels) {
 }
 const hasTau = panel => panel.points.some(p => p.source === "models" && p.tau !== null);
 
-function drawModels() {
-  const parent = byId("models");
-  parent.replaceChildren();
-  if (!data.tables.models) return;
-  const panels = shownPanels().filter(panel => panel.points.some(p => p.source === "models"));
-  const names = [...new Set(panels.flatMap(
-      panel => panel.points.filter(p => p.source === "models").map(p => p.name)))];
-  const columns = [{name: "model", text: true}, {name: "type", text: true}];
-  if (data.tables.baseline) {
+// A reference stands once, before the first shift that is compared with it.
+const newAxis = (panels, i) => panels.findIndex(panel => panel.x === panels[i].x) === i;
+
+function modelColumns(panels) {
+  const baseline = data.tables.baseline !== null;
+  const columns = [{name: "model", text: true}, {name: "type", text: true},
+                   {name: "mean shift %", csv: "mean_shift"}];
+  if (baseline) {
     columns.push({name: "mean eff. rob. pp", csv: "mean_effective_robustness_pp"},
                  {name: "mean residual", csv: "mean_residual"});
   }
-  for (const panel of panels) {
-    columns.push({name: `${columnName(panel.x)} %`, csv: panel.x},
-                 {name: `${columnName(panel.y)} %`, csv: panel.y},
-                 {name: "95 %", csv: `${panel.y}_ci95`});
-    if (data.tables.baseline) {
+  panels.forEach((panel, i) => {
+    if (newAxis(panels, i)) columns.push({name: `${columnName(panel.x)} %`, csv: panel.x});
+    columns.push({name: `${columnName(panel.y)} %`, csv: panel.y},
+                 {name: "95 %", csv: `${panel.y}_ci95`}, {name: "n", csv: `${panel.y}_n`});
+    if (baseline) {
       columns.push({name: "eff. rob. pp", csv: `${panel.y}_effective_robustness_pp`},
                    {name: "residual", csv: `${panel.y}_residual`});
     }
     if (hasTau(panel)) columns.push({name: "rel. rob. pp", csv: `${panel.y}_relative_robustness_pp`});
-  }
-  addTable(parent, "models", columns, names.map(name => modelRow(name, panels)), [
-    element("b", {}, "Models "), `of ${data.tables.models.path}: accuracy on reference and shift` +
-    (data.tables.baseline ? `, effective robustness and residual against the ${chosen.baseline} ` +
-        `baseline on ${chosen.transform} axes, and their plain mean over the shifts that have them. ` +
-        "Percentage points shrink at low accuracy: below 40 % compare residuals." : ".")]);
+  });
+  return columns;
 }
 
+function drawModels() {
+  const parent = byId("models");
+  parent.replaceChildren();
+  const panels = shownPanels().filter(panel => panel.points.some(p => p.source !== "baseline"));
+  const keys = [...new Set(panels.flatMap(panel => panel.points.filter(
+      p => p.source !== "baseline" && p.metric === chosen.metric).map(rowKey)))];
+  if (keys.length === 0) return;
+  addTable(parent, "models", modelColumns(panels), keys.map(key => modelRow(key, panels)), [
+    element("b", {}, "Models "),
+    (data.tables.models ? `of ${data.tables.models.path} and runs at their newest evaluation` :
+                          "at their newest evaluation") + ": accuracy on reference and shift" +
+    (data.tables.baseline ? `, effective robustness and residual against the ${chosen.baseline} ` +
+        `baseline on ${chosen.transform} axes, and their plain mean over the shifts that have them. ` +
+        "Percentage points shrink at low accuracy: below 40 % compare residuals." :
+        ", and the plain mean over the shifts.")]);
+}
+
+let recallRun = null;
 function drawClasses() {
-  const run = evaluatedRuns().find(r => r.classes.length > 0);
-  if (!run) return;
+  const runs = wholeRuns().filter(r => r.classes.length > 0);
+  if (runs.length === 0) return;
   byId("classes").hidden = false;
+  const one = runs.find(r => r.name === recallRun) ?? runs[0];
   const parent = byId("table-classes");
-  for (const one of data.runs.filter(r => r.classes.length > 0)) {
-    const names = [...new Set(one.classes.flatMap(set => set.names))];
-    const tallies = one.classes.map(set => {
-      const tally = new Map();
-      set.names.forEach((name, c) => {  // a name may stand for two classes
-        const before = tally.get(name) ?? [0, 0];
-        tally.set(name, [before[0] + set.correct[c], before[1] + set.n[c]]);
-      });
-      return tally;
-    });
-    const rows = names.map(name => [textCell(name), ...tallies.map(tally => {
-      const [correct, n] = tally.get(name) ?? [0, 0];
-      if (n === 0) return {value: null, show: "–", class: "muted"};
-      return {value: correct / n, class: "recall", style: `--share: ${(100 * correct / n).toFixed(1)}%`,
-              show: [`${percent(correct / n, 0)} `, element("small", {}, `${correct}/${n}`)]};
-    })]);
-    addTable(parent, `recall-by-class-${one.name}`, [
-      {name: "class", text: true}, ...one.classes.map(set => ({name: set.set}))], rows, [
-      element("b", {}, `Recall by class, ${one.name}. `),
-      "Percent of the images of a class that were given this class in the newest evaluation, and " +
-      "the counts; a dash where the set has no image of it. A class of 10 images has a 95 % " +
-      "interval of about ± 30 points."]);
+  parent.replaceChildren();
+  if (runs.length > 1) {
+    parent.append(element("div", {class: "controls"}, selectControl(
+        "Run", runs.map(r => ({value: r.name, label: r.name})), one.name,
+        name => { recallRun = name; drawClasses(); })));
   }
+  const names = [...new Set(one.classes.flatMap(set => set.names))];
+  const tallies = one.classes.map(set => {
+    const tally = new Map();
+    set.names.forEach((name, c) => {  // a name may stand for two classes
+      const before = tally.get(name) ?? [0, 0];
+      tally.set(name, [before[0] + set.correct[c], before[1] + set.n[c]]);
+    });
+    return tally;
+  });
+  const rows = names.map(name => [textCell(name), ...tallies.map(tally => {
+    const [correct, n] = tally.get(name) ?? [0, 0];
+    if (n === 0) return {value: null, show: "–", class: "muted"};
+    return {value: correct / n, class: "recall", style: `--share: ${(100 * correct / n).toFixed(1)}%`,
+            show: [`${percent(correct / n, 0)} `, element("small", {}, `${correct}/${n}`)]};
+  })]);
+  addTable(parent, "recall-by-class", [
+    {name: "class", text: true}, ...one.classes.map(set => ({name: set.set}))], rows, [
+    element("b", {}, `Recall by class, ${one.name}. `),
+    "Percent of the images of a class that were given this class in the newest evaluation, and " +
+    "the counts; a dash where the set has no image of it. A class of 10 images has a 95 % " +
+    "interval of about ± 30 points."]);
 }
 
 function addTables() {
@@ -167,6 +191,6 @@ function addTables() {
     byId("results").hidden = false;
     redraws.push(drawResults);
   }
-  redraws.push(drawFits, drawModels);
+  redraws.push(drawFits, drawModels, drawArms);
   drawClasses();
 }
