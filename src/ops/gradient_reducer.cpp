@@ -8,7 +8,6 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <numeric>
@@ -21,34 +20,6 @@ namespace plumbline {
 namespace {
 
 constexpr std::int64_t kParameterAlignment = 128;  // bytes: a cache line pair, and NCCL's best case
-constexpr std::int64_t kBlock = 1 << 16;
-
-template <typename T>
-[[nodiscard]] double sum_of_squares(const T* x, std::int64_t count) {
-  // Lanes of their own let the compiler vectorise without reordering a sum.
-  constexpr std::int64_t kLanes = 8;
-  std::array<double, kLanes> lane{};
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (std::int64_t k = 0; k < kLanes; ++k) {
-      const double v = static_cast<double>(x[i + k]);
-      lane[static_cast<std::size_t>(k)] += v * v;
-    }
-  }
-  double sum = std::accumulate(lane.begin(), lane.end(), 0.0);
-  for (; i < count; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
-  return sum;
-}
-
-template <typename T>
-[[nodiscard]] double blocked_sum_of_squares(const at::Tensor& x) {
-  const T* data = x.const_data_ptr<T>();
-  double sum = 0;
-  for (std::int64_t first = 0; first < x.numel(); first += kBlock) {
-    sum += sum_of_squares(data + first, std::min(kBlock, x.numel() - first));
-  }
-  return sum;
-}
 
 [[nodiscard]] std::int64_t round_up(std::int64_t n, std::int64_t unit) {
   return (n + unit - 1) / unit * unit;
@@ -59,16 +30,6 @@ template <typename T>
 }
 
 }  // namespace
-
-double sum_of_squares(const at::Tensor& tensor) {
-  if (tensor.is_cpu() && tensor.is_contiguous()) {
-    if (tensor.scalar_type() == at::kFloat) return blocked_sum_of_squares<float>(tensor);
-    if (tensor.scalar_type() == at::kDouble) return blocked_sum_of_squares<double>(tensor);
-  }
-  const double norm =
-      at::linalg_vector_norm(tensor, 2, std::nullopt, false, at::kDouble).item<double>();
-  return norm * norm;
-}
 
 struct GradientReducer::State {
   struct Slot {
@@ -85,7 +46,8 @@ struct GradientReducer::State {
     std::int64_t missing = 0;
   };
 
-  explicit State(Communicator& communicator) : ranks(communicator) {}
+  State(Communicator& communicator, bool shard)
+      : ranks(communicator), sharded(shard && communicator.size() > 1) {}
 
   void lay_out(std::int64_t bucket_bytes);
   void lay_out_type(at::ScalarType type, std::int64_t bucket_bytes);
@@ -93,11 +55,20 @@ struct GradientReducer::State {
   void ready(std::size_t slot);
   void launch_complete_buckets();
   void launch(const Bucket& bucket);
+  /// This rank's 1/W of a bucket.
+  [[nodiscard]] at::Tensor shard(const Bucket& bucket) const {
+    const std::int64_t each = bucket.flat.numel() / ranks.size();
+    return bucket.flat.narrow(0, each * ranks.rank(), each);
+  }
+  [[nodiscard]] StreamHandle stream() const {
+    return comm_stream ? comm_stream->native_handle() : nullptr;
+  }
   void begin_step();
   void wait_for_device();
   void collect_device_wait();
 
   Communicator& ranks;
+  bool sharded = false;
   std::vector<Slot> slots;  // in reverse forward order
   std::vector<Bucket> buckets;
   std::vector<at::Tensor> flats;
@@ -232,8 +203,14 @@ void GradientReducer::State::launch(const Bucket& bucket) {
   if (ranks.size() == 1) return;
   const at::Tensor& flat = bucket.flat;
   const double begin = seconds_now();
-  ranks.all_reduce(flat.data_ptr(), flat.numel(), element_type(flat.scalar_type()), Reduce::sum,
-                   comm_stream ? comm_stream->native_handle() : nullptr);
+  const ElementType type = element_type(flat.scalar_type());
+  if (sharded) {
+    const at::Tensor mine = shard(bucket);
+    ranks.reduce_scatter(flat.data_ptr(), mine.data_ptr(), mine.numel(), type, Reduce::sum,
+                         stream());
+  } else {
+    ranks.all_reduce(flat.data_ptr(), flat.numel(), type, Reduce::sum, stream());
+  }
   if (!comm_stream) waited_s += seconds_now() - begin;
   bytes += static_cast<std::int64_t>(flat.nbytes());
 }
@@ -257,8 +234,8 @@ void GradientReducer::State::collect_device_wait() {
 }
 
 GradientReducer::GradientReducer(const Parameters& in_forward_order, Communicator& ranks,
-                                 std::int64_t bucket_bytes)
-    : state_(std::make_shared<State>(ranks)) {
+                                 std::int64_t bucket_bytes, bool sharded)
+    : state_(std::make_shared<State>(ranks, sharded)) {
   State& state = *state_;
   if (!in_forward_order.empty()) state.device = in_forward_order.front().second.device();
   for (auto it = in_forward_order.rbegin(); it != in_forward_order.rend(); ++it) {
@@ -331,10 +308,77 @@ void GradientReducer::finish() {
   state.wait_for_device();
 }
 
+std::vector<GradientReducer::Slice> GradientReducer::owned() const {
+  const State& state = *state_;
+  std::vector<Slice> slices;
+  for (auto slot = state.slots.rbegin(); slot != state.slots.rend(); ++slot) {
+    const at::Tensor gradient = slot->gradient.view({-1});
+    std::int64_t first = 0, end = gradient.numel();
+    if (state.sharded) {
+      const at::Tensor mine = state.shard(state.buckets[slot->bucket]);
+      const std::int64_t shift = gradient.storage_offset() - mine.storage_offset();
+      first = std::max<std::int64_t>(first, -shift);
+      end = std::min(end, mine.numel() - shift);
+    }
+    if (first >= end) continue;
+    slices.push_back(
+        {slot->name, slot->parameter, first, end - first, gradient.narrow(0, first, end - first)});
+  }
+  return slices;
+}
+
+bool GradientReducer::sharded() const { return state_->sharded; }
+
+GradientReducer::Parameters GradientReducer::gather(const std::vector<at::Tensor>& slices) {
+  State& state = *state_;
+  const std::vector<Slice> mine = owned();
+  require(state.sharded && slices.size() == mine.size(), "gather: not the slices of this reducer");
+  const at::NoGradGuard no_grad;
+  for (std::size_t i = 0; i < mine.size(); ++i) mine[i].gradient.copy_(slices[i]);
+  if (state.comm_stream) {
+    state.produced->record(
+        c10::impl::VirtualGuardImpl(state.device.type()).getStream(state.device));
+    state.produced->block(*state.comm_stream);
+  }
+  const double begin = seconds_now();
+  for (const State::Bucket& bucket : state.buckets) {
+    const at::Tensor shard = state.shard(bucket);
+    state.ranks.all_gather(shard.data_ptr(), bucket.flat.data_ptr(), shard.numel(),
+                           element_type(shard.scalar_type()), state.stream());
+    state.bytes += static_cast<std::int64_t>(bucket.flat.nbytes());
+  }
+  if (!state.comm_stream) state.waited_s += seconds_now() - begin;
+  state.wait_for_device();
+  Parameters whole;
+  for (auto slot = state.slots.rbegin(); slot != state.slots.rend(); ++slot) {
+    whole.emplace_back(slot->name, slot->gradient);
+  }
+  return whole;
+}
+
+void GradientReducer::share_parameters() {
+  State& state = *state_;
+  if (!state.sharded) return;
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> updated;
+  for (const Slice& slice : owned()) {
+    updated.push_back(slice.parameter.detach().view({-1}).narrow(0, slice.first, slice.count));
+  }
+  (void)gather(updated);
+  for (const State::Slot& slot : state.slots) slot.parameter.detach().copy_(slot.gradient);
+}
+
 double GradientReducer::norm() const {
+  const State& state = *state_;
   double sum = 0;
-  for (const at::Tensor& flat : state_->flats) sum += sum_of_squares(flat);
-  return std::sqrt(sum);
+  if (!state.sharded) {
+    for (const at::Tensor& flat : state.flats) sum += sum_of_squares(flat);
+    return std::sqrt(sum);
+  }
+  for (const State::Bucket& bucket : state.buckets) sum += sum_of_squares(state.shard(bucket));
+  const at::Tensor total = at::tensor({sum}, at::kDouble).to(state.device);
+  all_reduce(total, Reduce::sum, state.ranks);
+  return std::sqrt(total.item<double>());
 }
 
 const std::vector<std::string>& GradientReducer::unused() const { return state_->unused; }

@@ -3,8 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
-#include "ops/gradient_reducer.h"
+#include "ops/sum_of_squares.h"
 #include "plumbline/error.h"
 
 namespace plumbline {
@@ -78,12 +79,36 @@ bool is_decayed(const std::string& rule, const std::string& name, std::int64_t n
 AdamW::AdamW(const OptimizerOptions& options, NamedTensors parameters)
     : options_(options), parameters_(std::move(parameters)) {
   check(options_);
-  const at::NoGradGuard no_grad;
-  for (const auto& [name, parameter] : parameters_) {
-    exp_avg_.push_back(at::zeros_like(parameter));
-    exp_avg_sq_.push_back(at::zeros_like(parameter));
-    decayed_.push_back(is_decayed(options_.decay_rule, name, parameter.dim()));
+  for (std::size_t i = 0; i < parameters_.size(); ++i) add_part({.parameter = i});
+}
+
+AdamW::AdamW(const OptimizerOptions& options, NamedTensors parameters,
+             const std::vector<ParameterSlice>& slices)
+    : options_(options), parameters_(std::move(parameters)) {
+  check(options_);
+  for (const ParameterSlice& slice : slices) {
+    const auto found =
+        std::find_if(parameters_.begin(), parameters_.end(),
+                     [&](const auto& parameter) { return parameter.first == slice.name; });
+    require(found != parameters_.end(), "AdamW: a slice of an unknown parameter");
+    add_part({.parameter = static_cast<std::size_t>(found - parameters_.begin()),
+              .first = slice.first,
+              .count = slice.count,
+              .gradient = slice.gradient});
   }
+}
+
+void AdamW::add_part(Part part) {
+  const at::NoGradGuard no_grad;
+  const auto& [name, parameter] = parameters_[part.parameter];
+  part.exp_avg = at::zeros_like(cut(part, parameter.detach()));
+  part.exp_avg_sq = at::zeros_like(part.exp_avg);
+  part.decayed = is_decayed(options_.decay_rule, name, parameter.dim());
+  parts_.push_back(std::move(part));
+}
+
+at::Tensor AdamW::cut(const Part& part, const at::Tensor& whole) {
+  return part.count < 0 ? whole : whole.view({-1}).narrow(0, part.first, part.count);
 }
 
 void AdamW::step(double lr, double grad_factor) {
@@ -98,47 +123,52 @@ void AdamW::step(double lr, double grad_factor) {
   u.root_correction2 = std::pow(1 - std::pow(options_.beta2, t), 0.5);
   u.eps = options_.eps;
   u.grad_factor = static_cast<float>(grad_factor);
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    const at::Tensor& parameter = parameters_[i].second;
-    if (!parameter.grad().defined()) continue;
-    u.keep = decayed_[i] ? 1 - lr * options_.weight_decay : 1.0;
-    apply_in_slices(u, parameter.detach(), parameter.grad(), exp_avg_[i], exp_avg_sq_[i]);
+  for (Part& part : parts_) {
+    const at::Tensor& parameter = parameters_[part.parameter].second;
+    const at::Tensor gradient = part.count < 0 ? parameter.grad() : part.gradient;
+    if (!gradient.defined()) continue;
+    u.keep = part.decayed ? 1 - lr * options_.weight_decay : 1.0;
+    apply_in_slices(u, cut(part, parameter.detach()), gradient, part.exp_avg, part.exp_avg_sq);
   }
 }
 
 NamedTensors AdamW::state() const {
   NamedTensors out;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    out.emplace_back("exp_avg." + parameters_[i].first, exp_avg_[i]);
-    out.emplace_back("exp_avg_sq." + parameters_[i].first, exp_avg_sq_[i]);
+  for (const Part& part : parts_) {
+    const std::string& name = parameters_[part.parameter].first;
+    out.emplace_back("exp_avg." + name, part.exp_avg);
+    out.emplace_back("exp_avg_sq." + name, part.exp_avg_sq);
   }
   return out;
 }
 
 void AdamW::load_state(const NamedTensors& tensors, std::int64_t applied_steps) {
   const at::NoGradGuard no_grad;
-  const NamedTensors mine = state();
+  std::map<std::string, at::Tensor> given(tensors.begin(), tensors.end());
+  std::map<std::string, at::Tensor> fitting;
   std::string problems;
-  std::vector<std::pair<at::Tensor, at::Tensor>> copies;
-  for (const auto& [name, target] : mine) {
-    const auto found = std::find_if(tensors.begin(), tensors.end(),
-                                    [&n = name](const auto& entry) { return entry.first == n; });
-    if (found == tensors.end()) {
-      problems += str("; missing ", name);
-    } else if (found->second.sizes() != target.sizes()) {
-      problems +=
-          plumbline::str("; ", name, " is ", found->second.sizes(), ", not ", target.sizes());
-    } else {
-      copies.emplace_back(target, found->second);
+  for (const auto& [parameter, shaped] : parameters_) {
+    for (const char* kind : {"exp_avg.", "exp_avg_sq."}) {
+      const std::string name = kind + parameter;
+      const auto found = given.find(name);
+      if (found == given.end()) {
+        problems += plumbline::str("; missing ", name);
+        continue;
+      }
+      if (found->second.sizes() != shaped.sizes()) {
+        problems +=
+            plumbline::str("; ", name, " is ", found->second.sizes(), ", not ", shaped.sizes());
+      }
+      fitting.insert(given.extract(found));
     }
   }
-  for (const auto& [name, tensor] : tensors) {
-    const bool known = std::any_of(mine.begin(), mine.end(),
-                                   [&n = name](const auto& entry) { return entry.first == n; });
-    if (!known) problems += str("; unexpected ", name);
-  }
+  for (const auto& [name, tensor] : given) problems += plumbline::str("; unexpected ", name);
   if (!problems.empty()) throw UsageError("optimizer state does not fit" + problems);
-  for (auto& [target, source] : copies) target.copy_(source);
+  for (Part& part : parts_) {
+    const std::string& name = parameters_[part.parameter].first;
+    part.exp_avg.copy_(cut(part, fitting.at("exp_avg." + name)));
+    part.exp_avg_sq.copy_(cut(part, fitting.at("exp_avg_sq." + name)));
+  }
   applied_ = applied_steps;
 }
 

@@ -194,6 +194,30 @@ TEST(LearningRate, Cosine) {
   EXPECT_GE(learning_rate(s, 1e-3, 109, 110), 2e-4);
 }
 
+TEST(WeightAverage, FollowsTrainedTensorsAndCopiesTheRest) {
+  at::Tensor weight = at::full({3}, 1.0f), locked = at::full({2}, 5.0f), count = at::tensor(7);
+  const NamedTensors model = {{"w", weight}, {"locked", locked}, {"n", count}};
+  WeightAverage average(model, {"w"}, 0.75);
+  weight.fill_(3.0f);
+  count.fill_(8);
+  average.update();  // 1 + 0.25 (3 - 1)
+  weight.fill_(5.0f);
+  average.update();  // 1.5 + 0.25 (5 - 1.5)
+  EXPECT_TRUE(at::equal(average.tensors()[0].second, at::full({3}, 2.375f)));
+  EXPECT_TRUE(at::equal(average.tensors()[1].second, locked));
+  EXPECT_EQ(average.tensors()[2].second.item<std::int64_t>(), 8);
+
+  WeightAverage restored(model, {"w"}, 0.75);
+  restored.load(average.tensors());
+  EXPECT_TRUE(at::equal(restored.tensors()[0].second, at::full({3}, 2.375f)));
+  average.swap();
+  EXPECT_TRUE(at::equal(weight, at::full({3}, 2.375f)));
+  EXPECT_TRUE(at::equal(average.tensors()[0].second, at::full({3}, 5.0f)));
+  average.swap();
+  EXPECT_TRUE(at::equal(weight, at::full({3}, 5.0f)));
+  EXPECT_THROW(average.load({{"w", weight}}), UsageError);
+}
+
 TEST(LearningRate, ConstantAndCooldown) {
   ScheduleOptions s;
   s.kind = "constant";
