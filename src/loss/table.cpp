@@ -28,7 +28,7 @@ LossFunction find_loss(std::string_view kind) {
     if (loss.kind == kind) return loss.function;
     known += (known.empty() ? "" : ", ") + std::string(loss.kind);
   }
-  throw UsageError(str("unknown loss '", kind, "' (known: ", known, ")"));
+  throw UsageError(str("unknown loss '", kind, "' (known: ", known, "; of labels: cross_entropy)"));
 }
 
 }  // namespace plumbline

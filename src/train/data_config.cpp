@@ -28,8 +28,14 @@ void describe(OptionVisitor& v, SourceOptions& source) {
   v.text("name", source.name, "required; unique");
   v.paths("shards", source.shards, "tar files: braces `{000..041}`, `*`, `@FILE`, `a::b`");
   v.value("weight", source.weight, {0, kMany}, "see data.weights");
-  v.section("captions", "which text of a sample is its caption",
+  v.section("captions", "which text of a sample is its caption; `captions: none` for none",
             [&](OptionVisitor& c) { describe(c, source.captions); });
+  v.section("label", "which class a sample belongs to, for the loss cross_entropy",
+            [&](OptionVisitor& l) {
+              l.text("key", source.label.key,
+                     "member suffix, such as cls, or `json:FIELD`: a number or a name");
+              l.path("names", source.label.names, "file, line i = name of class i; null = numbers");
+            });
   v.value("image_keys", source.image_keys, "member suffixes of the image, first present wins");
   v.choice("missing", source.missing, {"error", "skip"}, "a shard that is not there");
   v.section("synthetic", "generated pictures instead of shards", [&](OptionVisitor& s) {

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
+#include <sstream>
 
+#include "core/file.h"
 #include "plumbline/error.h"
 #include "plumbline/loss.h"
 
@@ -22,6 +25,8 @@ void describe(OptionVisitor& v, RunOptions& run) {
 void describe(OptionVisitor& v, ModelSection& model) {
   v.text("name", model.name, "a file of configs/model without its suffix, or a path");
   v.json("config", model.config, "the model's configuration inline, instead of name");
+  v.path("classes", model.classes,
+         "file, line i = name of class i: a classifier, with a linear head for the text tower");
   v.path("init", model.init, "checkpoint folder or .safetensors to start from");
   v.value("lock_image", model.lock_image, "the image tower is not trained");
   v.value("lock_text", model.lock_text, "the text tower is not trained");
@@ -46,7 +51,7 @@ void describe(OptionVisitor& v, TokenizerOptions& t) {
 }
 
 void describe(OptionVisitor& v, LossOptions& loss) {
-  v.text("kind", loss.kind, "`clip` or `siglip`");
+  v.text("kind", loss.kind, "`clip`, `siglip`, or `cross_entropy` (labels, needs model.classes)");
   v.value("max_logit_scale", loss.max_logit_scale, {1, 200}, "the scale is clamped to it");
 }
 
@@ -165,6 +170,34 @@ void describe(OptionVisitor& v, RunConfig& c) {
   });
 }
 
+/// The loss, the model and what the sources bring must fit together.
+void check_loss(const RunConfig& c, const ConfigNode& root) {
+  const bool labels = c.loss.kind == "cross_entropy";
+  const bool classifier = !c.resolved_model.class_names.empty();
+  if (labels && !classifier) {
+    root["model"]["classes"].fail("is required by loss.kind cross_entropy");
+  }
+  if (!labels && classifier) {
+    root["loss"]["kind"].fail("must be cross_entropy: model.classes makes the model a classifier");
+  }
+  const std::vector<ConfigNode> sources = root["data"]["sources"].items();
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const SourceOptions& source = c.data.sources[i];
+    if (labels && source.label.key.empty() && source.synthetic.empty()) {
+      sources[i]["label"].fail("is required by loss.kind cross_entropy: {key: cls}");
+    }
+    if (!labels && source.captions.none) {
+      sources[i]["captions"].fail(str("is none, but the loss ", c.loss.kind, " compares captions"));
+    }
+  }
+  if (labels) return;
+  (void)find_loss(c.loss.kind);
+  if (c.loss.kind == "ntxent") {
+    root["loss"]["kind"].fail(
+        "compares two views of an image; training on pairs takes clip or siglip");
+  }
+}
+
 /// What only the sections together can show.
 void check_together(const RunConfig& c, const ConfigNode& root) {
   if (c.tokenizer.context_length != c.resolved_model.text.context_length) {
@@ -180,11 +213,7 @@ void check_together(const RunConfig& c, const ConfigNode& root) {
   if (c.evaluate.every_steps > 0 && c.evaluate.suite.empty()) {
     root["evaluate"]["every_steps"].fail("needs evaluate.suite");
   }
-  (void)find_loss(c.loss.kind);
-  if (c.loss.kind == "ntxent") {
-    root["loss"]["kind"].fail(
-        "compares two views of an image; training on pairs takes clip or siglip");
-  }
+  check_loss(c, root);
 }
 
 /// What the sigmoid loss starts from (Zhai et al. 2023, section 3.2), whatever the model file says.
@@ -194,11 +223,38 @@ void apply_siglip_start(RunConfig& c) {
   c.resolved_model.init_logit_bias = -10.0;
 }
 
+std::vector<std::string> read_class_names(const std::string& path, const ConfigNode& at) {
+  if (!std::filesystem::is_regular_file(path)) at.fail(str("names ", path, ", which is no file"));
+  std::istringstream lines(read_file(path));
+  std::vector<std::string> names;
+  for (std::string line; std::getline(lines, line);) {
+    line.erase(line.find_last_not_of(" \t\r") + 1);
+    if (line.empty()) at.fail(str("names ", path, ", whose line ", names.size() + 1, " is empty"));
+    names.push_back(line);
+  }
+  return names;
+}
+
+/// `captions: none` is short for `captions: {none: true}`.
+void spell_out_captions(ConfigNode& root) {
+  const ConfigNode list = root["data"]["sources"];
+  if (!list.is_sequence()) return;
+  const std::vector<ConfigNode> sources = list.items();
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    if (!sources[i].is_map()) continue;
+    const ConfigNode captions = sources[i]["captions"];
+    std::string word;
+    if (captions.is_scalar() && !captions.is_null()) captions.get(word);
+    if (word == "none") root.set(str("data.sources.", i, ".captions={none: true}"));
+  }
+}
+
 }  // namespace
 
 RunConfig read_run(const std::string& path, const std::vector<std::string>& overrides) {
   ConfigNode root = ConfigNode::read(path);
   for (const std::string& assignment : overrides) root.set(assignment);
+  spell_out_captions(root);
   RunConfig config;
   const ConfigNode model = root["model"];
   std::string name = config.model.name;
@@ -206,6 +262,10 @@ RunConfig read_run(const std::string& path, const std::vector<std::string>& over
   config.resolved_model = model["config"].present() && !model["config"].is_null()
                               ? parse_model(model["config"].to_json(), model["config"].where())
                               : read_model(name);
+  if (std::string classes; model["classes"].present() && !model["classes"].is_null()) {
+    model["classes"].get_path(classes);
+    set_class_names(config.resolved_model, read_class_names(classes, model["classes"]));
+  }
   // The model's own preprocessing and context length hold where the run file says nothing.
   config.preprocess = config.resolved_model.preprocess;
   config.tokenizer.context_length = config.resolved_model.text.context_length;

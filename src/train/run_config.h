@@ -23,6 +23,7 @@ struct RunOptions {
 struct ModelSection {
   std::string name = "ViT-B-32";
   std::string config;  ///< inline mapping as JSON; wins over name
+  std::string classes;  ///< file of class names: a classifier
   std::string init;
   bool lock_image = false;
   bool lock_text = false;

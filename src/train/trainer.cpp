@@ -201,7 +201,8 @@ void Trainer::open_loader(const std::optional<LoaderState>& from) {
   context.world = ranks_.size();
   context.local_world = ranks_of_this_host(*ranks_.host);
   context.preprocess = config_.preprocess;
-  context.tokenizer = tokenizer_.get();
+  context.classes = std::ssize(config_.resolved_model.class_names);
+  if (!model_->is_classifier()) context.tokenizer = tokenizer_.get();
   context.quarantine_path = is_root()
                                 ? folder_.root + "/quarantine.jsonl"
                                 : str(folder_.root, "/log/quarantine-", ranks_.rank(), ".jsonl");
