@@ -11,9 +11,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "launch" / "testbed"))
+sys.path.insert(0, str(ROOT / "configs" / "exp" / "glyphs-data"))
 try:
     from PIL import Image
     import fontTools  # noqa: F401  (faces.py needs it)
+    import numpy
 except ImportError as missing:
     print(f"OK (skipped=1): {missing.name} is not installed; run launch/setup.sh")
     sys.exit(0)
@@ -22,6 +24,7 @@ import faces
 import glyph_pixels
 import glyph_split
 import glyphs
+import intervals
 import layout
 import packages
 from packages import BuildError
@@ -159,6 +162,43 @@ class Files(unittest.TestCase):
             (out / "thesis.tex").touch()
             with self.assertRaisesRegex(BuildError, "something else"):
                 glyphs.replace(out, built)
+
+
+class Intervals(unittest.TestCase):
+    def counts(self, accuracy, groups=10, n=1000):
+        """Models of these accuracies, the same in every group."""
+        right = numpy.outer(accuracy, numpy.full(groups, n))
+        return numpy.stack([right, numpy.full_like(right, n)], 1)
+
+    def test_models_on_a_line_and_one_above_it(self):
+        u = numpy.array([-1.0, 0.0, 1.0, 2.0, 0.5])
+        v = 0.8 * u - 0.3
+        v[4] += 0.4
+        x, y = (self.counts(1 / (1 + numpy.exp(-z))) for z in (u, v))
+        (line, rho, residual), ends, _ = intervals.study(x, y, numpy.arange(4))
+        numpy.testing.assert_allclose(line, (0.8, -0.3, 1), atol=1e-9)
+        numpy.testing.assert_allclose(residual, [0, 0, 0, 0, 0.4], atol=1e-9)
+        self.assertAlmostEqual(rho[4], 1 / (1 + numpy.exp(-0.5)) - 1 / (1 + numpy.exp(-0.1)))
+        self.assertAlmostEqual(ends[2][0][4], 0.4)  # equal groups, exact line: no width
+
+    def test_groups_that_differ_widen_the_interval(self):
+        u = numpy.array([-1.0, 0.0, 1.0, 2.0])
+        x = self.counts(1 / (1 + numpy.exp(-u)))
+        y = self.counts(1 / (1 + numpy.exp(-u)))
+        y[:, 0, ::2] *= 0.5
+        _, ends, _ = intervals.study(x, y, numpy.arange(4))
+        self.assertGreater(ends[2][1][0] - ends[2][0][0], 0.01)
+        self.assertGreater(ends[0][1][1] - ends[0][0][1], 0.2)
+
+    def test_no_accuracy_of_0_or_1_reaches_the_logit(self):
+        counts = self.counts(numpy.array([0.0, 1.0]))
+        found = intervals.accuracies(counts, numpy.arange(10))
+        numpy.testing.assert_allclose(found, [0.5 / 10000, 1 - 0.5 / 10000])
+
+    def test_verdicts(self):
+        self.assertEqual(intervals.verdict(0.01, 0.3), "effect")
+        self.assertEqual(intervals.verdict(-0.05, 0.09), "no effect")
+        self.assertEqual(intervals.verdict(-0.05, 0.2), "not resolved")
 
 
 class Build(unittest.TestCase):
