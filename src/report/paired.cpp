@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <set>
+#include <sstream>
 #include <unordered_map>
 
+#include "core/file.h"
 #include "plumbline/error.h"
 #include "report/examples.h"
 
@@ -67,6 +70,26 @@ std::string add_run(std::size_t run, const SetAccuracy& set, const std::vector<E
   return "";
 }
 
+/// The group of each image from keys.txt of a webdataset folder, lines "key TAB picture TAB group";
+/// nothing when it is not there or lacks an image, or where each image is a group of its own.
+void add_groups_of_folder(const SetAccuracy& set, std::vector<Example>& rows) {
+  const std::string path = set.path + "/keys.txt";
+  if (set.layout != "webdataset" || !std::filesystem::is_regular_file(path)) return;
+  std::map<std::string, std::string> group_of;
+  std::set<std::string> groups;
+  std::istringstream text(read_file(path));
+  for (std::string line; std::getline(text, line);) {
+    const std::size_t first = line.find('\t'), last = line.rfind('\t');
+    if (first == std::string::npos || first == last) return;
+    group_of[line.substr(0, first)] = line.substr(last + 1);
+    groups.insert(line.substr(last + 1));
+  }
+  const bool complete = std::all_of(rows.begin(), rows.end(),
+                                    [&](const Example& e) { return group_of.contains(e.key); });
+  if (!complete || groups.size() == group_of.size()) return;
+  for (Example& e : rows) e.cluster = group_of[e.key];
+}
+
 std::map<std::string, SetImages> read_sets(const std::vector<Run>& runs,
                                            std::vector<std::string>& notes) {
   std::map<std::string, SetImages> sets;
@@ -78,7 +101,10 @@ std::map<std::string, SetImages> read_sets(const std::vector<Run>& runs,
       if (set.kind == "retrieval" || set.class_names.empty() || !std::filesystem::exists(path)) {
         continue;
       }
-      const std::string why = add_run(r, set, read_predictions(path, set.classes), sets[set.name]);
+      std::vector<Example> rows = read_predictions(path, set.classes);
+      const bool named = !rows.empty() && !rows[0].cluster.empty();
+      if (!named && sets[set.name].place.empty()) add_groups_of_folder(set, rows);
+      const std::string why = add_run(r, set, rows, sets[set.name]);
       if (!why.empty()) notes.push_back(str(path, ": not compared with other runs: ", why));
     }
   }

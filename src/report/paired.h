@@ -16,8 +16,9 @@ struct PairedSet {
   std::string set;
   PairedComparison all;
   double accuracy_first = 0, accuracy_second = 0;
-  /// Clusters of the images; 0 where the files name none. With clusters the bootstrap draws whole
-  /// ones and McNemar's test, which takes images as independent, says nothing.
+  /// Clusters of the images, from the column `cluster` of the first run's prediction file, else
+  /// from keys.txt beside the set's shards; 0 where neither names any. With clusters the bootstrap
+  /// draws whole ones and McNemar's test, which takes images as independent, says nothing.
   std::int64_t clusters = 0;
   double holm_p = 1;  ///< mcnemar_p over all comparisons of the report without clusters
   std::vector<std::string> class_names;  ///< of classes with images

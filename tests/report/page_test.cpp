@@ -1,6 +1,7 @@
 // The page: self-contained, with the right data, drawn by a browser without an error.
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -74,7 +75,7 @@ TEST_F(Page, ASecondReportReplacesTheFirst) {
 }
 
 Example prediction(const std::string& key, std::int32_t target, std::size_t rank) {
-  return {key, target, {0, 1, 2, 3, 4}, rank, ""};
+  return {key, target, {0, 1, 2, 3, 4}, rank, "", ""};
 }
 
 TEST(Examples, WorstFirstAndSpreadOverClasses) {
@@ -172,6 +173,18 @@ constexpr const char* kUseEverything = R"(
   all("input[type=radio], input[type=checkbox]").forEach(input => input.click());
   all("thead button").forEach(button => { button.click(); button.click(); });
   seen.allRows = all("#table-results tbody tr").length;
+  const filter = document.querySelector("#table-results .filter");
+  const visible = () => all("#table-results tbody tr").filter(row => row.checkVisibility()).length;
+  const use = text => { filter.value = text; filter.dispatchEvent(new Event("input")); };
+  use("STAMPS  b");
+  seen.filtered = visible();
+  use("");
+  seen.unfiltered = visible();
+  seen.paired = all("#table-paired tbody tr").length;
+  const pairs = document.querySelector("#table-class-differences select");
+  pairs.selectedIndex = 1;
+  pairs.dispatchEvent(new Event("change"));
+  seen.classDifferences = document.querySelector("#table-class-differences .caption").textContent;
   const shown = all("#table-results tbody tr").map(row => Number(row.cells[6].dataset.value));
   all("#table-results thead button")[6].click();
   const sorted = all("#table-results tbody tr").map(row => Number(row.cells[6].dataset.value));
@@ -214,6 +227,13 @@ TEST_F(Browser, DrawsEverythingAndEveryControlWorks) {
   EXPECT_GE(seen["figures"], 4) << seen;
   EXPECT_EQ(seen["rows"], 12) << seen;     // two runs, six sets
   EXPECT_EQ(seen["allRows"], 48) << seen;  // four checkpoints
+  EXPECT_EQ(seen["filtered"], 4) << seen;  // four checkpoints of b
+  EXPECT_EQ(seen["unfiltered"], 48) << seen;
+  EXPECT_EQ(seen["paired"], 6) << seen;
+  EXPECT_EQ(seen["classDifferences"].get<std::string>().find(
+                "Recall of b minus recall of a on stamps, by class."),
+            0U)
+      << seen;
   EXPECT_GE(seen["points"], 2 * 4 * 5 + 31) << seen;
   EXPECT_EQ(seen["pictures"], 2 * 6 * 2 * static_cast<int>(kExamples)) << seen;
   EXPECT_EQ(seen["sorts"], true) << seen;
@@ -223,7 +243,71 @@ TEST_F(Browser, DrawsEverythingAndEveryControlWorks) {
   EXPECT_EQ(seen["overflow"], 0) << seen;
   const auto saved = seen["saved"].get<std::vector<std::string>>();
   EXPECT_EQ(std::count(saved.begin(), saved.end(), "image/svg+xml"), 4) << seen;
-  EXPECT_EQ(std::count(saved.begin(), saved.end(), "text/csv"), 5) << seen;
+  EXPECT_EQ(std::count(saved.begin(), saved.end(), "text/csv"), 6) << seen;
+}
+
+TEST_F(Browser, FiveHundredModelsAreDrawnSortedAndFiltered) {
+  std::string table = "model,type,clipart,stamps,art4apps\n";
+  for (int i = 0; i < 500; ++i) {
+    const double x = 0.2 + 0.0014 * i;
+    table += str("m", i, ",", i % 5 == 0 ? "STANDARD" : str("KIND", i % 5), ",", x, ",",
+                 0.7 * x + 0.0001 * (i % 40), ",", 0.6 * x, "\n");
+  }
+  const std::string models = write("models.csv", table);
+  (void)report({make_run("demo", "--steps 110 --every 110")}, models, models);
+  const std::string dom = open(R"(
+    const rows = () => [...document.querySelectorAll("#models tbody tr")];
+    const seen = {rows: rows().length};
+    const begin = performance.now();
+    document.querySelectorAll("#models thead button")[3].click();
+    const values = rows().map(row => row.cells[3].dataset.value).filter(v => v !== "").map(Number);
+    seen.sorted = values.every((v, i) => i === 0 || v <= values[i - 1]);
+    const filter = document.querySelector("#models .filter");
+    filter.value = "kind3";
+    filter.dispatchEvent(new Event("input"));
+    seen.left = rows().filter(row => row.checkVisibility()).length;
+    seen.seconds = (performance.now() - begin) / 1000;
+    seen.drawn = document.querySelectorAll("#fig-scatter .scatterlayer .point").length;
+    document.documentElement.dataset.seen = JSON.stringify(seen).replaceAll('"', "'");
+  )");
+  EXPECT_EQ(dom.find("data-error"), std::string::npos) << log();
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(dom, match, std::regex("data-seen=\"([^\"]*)\""))) << log();
+  std::string text = match[1];
+  std::replace(text.begin(), text.end(), '\'', '"');
+  const Json seen = Json::parse(text);
+  EXPECT_EQ(seen["rows"], 501) << seen;  // and the run
+  EXPECT_EQ(seen["sorted"], true) << seen;
+  EXPECT_EQ(seen["left"], 100) << seen;
+  EXPECT_GE(seen["drawn"], 2 * 1000) << seen;
+  EXPECT_LT(seen["seconds"].get<double>(), 5) << seen;
+}
+
+TEST_F(Browser, ACurveBetweenTwoCheckpointsIsOneLine) {
+  std::vector<std::string> runs;
+  for (const char* alpha : {"0", "0.5", "1"}) {
+    const std::string run = make_run(str("alpha-", alpha), "--steps 110 --every 110");
+    const std::string results = run + "/evaluation/step-00000110/results.json";
+    Json json = Json::parse(read_file(results));
+    json["merge"] = {{"kind", "interpolate"},
+                     {"inputs", {"runs/a/checkpoints/step-00000100", "runs/b"}},
+                     {"alpha", Json::parse(alpha)}};
+    std::ofstream(results) << json.dump();
+    runs.push_back(run);
+  }
+  (void)report(runs);
+  const Json data = page_data();
+  EXPECT_EQ(data["runs"][1]["evaluations"][0]["merge"]["alpha"], 0.5);
+  EXPECT_TRUE(data["runs"][1]["examples"].empty());  // inside the curve
+  const std::string dom = open(R"(
+    document.documentElement.dataset.seen = [
+      document.querySelectorAll("#fig-alpha .scatterlayer .trace").length,
+      document.querySelector("#fig-alpha .annotation-text").textContent,
+      document.querySelectorAll("#fig-newest .scatterlayer .trace").length].join(";");
+  )");
+  EXPECT_EQ(dom.find("data-error"), std::string::npos) << log();
+  EXPECT_NE(dom.find("data-seen=\"7;a → b;2\""), std::string::npos)
+      << dom.substr(0, 400);  // six sets and the mean of the shifts
 }
 
 TEST_F(Browser, ARunWithoutEvaluationIsDrawn) {
