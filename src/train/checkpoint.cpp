@@ -21,6 +21,7 @@ using Json = nlohmann::ordered_json;
 constexpr int kFormatVersion = 1;
 constexpr char kModelFile[] = "model.safetensors";
 constexpr char kOptimizerFile[] = "optimizer-00000-of-00001.safetensors";
+constexpr char kEmaFile[] = "model_ema.safetensors";  // with train.ema only
 constexpr char kStateFile[] = "state.json";
 constexpr char kManifestFile[] = "manifest.json";
 
@@ -72,7 +73,9 @@ RunProgress progress_from(const Json& j) {
 
 Json manifest_of(const std::string& folder, const Checkpoint& checkpoint) {
   Json files = Json::array();
-  for (const char* name : {kModelFile, kOptimizerFile, kStateFile}) {
+  std::vector<std::string> names = {kModelFile, kOptimizerFile, kStateFile};
+  if (!checkpoint.ema.empty()) names.emplace_back(kEmaFile);
+  for (const std::string& name : names) {
     const std::string path = folder + "/" + name;
     files.push_back(
         {{"name", name}, {"bytes", fs::file_size(path)}, {"xxh3_64", file_checksum(path)}});
@@ -102,7 +105,7 @@ Json read_manifest(const std::string& folder) {
 
 bool is_step_folder(const fs::path& path) {
   const std::string name = path.filename().string();
-  return name.size() == 13 && name.starts_with("step-") &&
+  return name.size() >= 13 && name.size() <= 23 && name.starts_with("step-") &&
          std::all_of(name.begin() + 5, name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
@@ -126,9 +129,15 @@ std::int64_t write_checkpoint(const std::string& dir, const Checkpoint& checkpoi
   if (failed) throw Error(str("cannot create the checkpoint ", folder, ": ", failed.message()));
   // An older manifest would vouch for files that are about to change.
   fs::remove(folder + "/" + kManifestFile, failed);
+  fs::remove_all(folder, failed);
+  fs::create_directories(folder, failed);
+  if (failed) throw Error(str("cannot create the checkpoint ", folder, ": ", failed.message()));
   try {
     write_safetensors(folder + "/" + kModelFile, {checkpoint.model, {}});
     write_safetensors(folder + "/" + kOptimizerFile, {checkpoint.optimizer, {}});
+    if (!checkpoint.ema.empty()) {
+      write_safetensors(folder + "/" + kEmaFile, {checkpoint.ema, {}});
+    }
     write_file_atomically(folder + "/" + kStateFile, to_json(checkpoint.progress).dump(2) + "\n");
     const Json manifest = manifest_of(folder, checkpoint);
     write_file_atomically(folder + "/" + kManifestFile, manifest.dump(2) + "\n");
@@ -178,6 +187,11 @@ Checkpoint read_checkpoint(const std::string& folder, bool with_optimizer) {
     throw DataError(str("checkpoint ", folder, ": ", e.what()));
   }
   checkpoint.model = read_safetensors(folder + "/" + kModelFile).tensors;
+  const Json& files = manifest.at("files");
+  if (std::any_of(files.begin(), files.end(),
+                  [](const Json& f) { return f["name"] == kEmaFile; })) {
+    checkpoint.ema = read_safetensors(folder + "/" + kEmaFile).tensors;
+  }
   if (with_optimizer)
     checkpoint.optimizer = read_safetensors(folder + "/" + kOptimizerFile).tensors;
   return checkpoint;
@@ -189,7 +203,8 @@ std::vector<std::string> list_checkpoints(const std::string& dir) {
   for (const auto& entry : fs::directory_iterator(dir, failed)) {
     if (entry.is_directory() && is_step_folder(entry.path())) folders.push_back(entry.path());
   }
-  std::sort(folders.rbegin(), folders.rend());
+  std::sort(folders.begin(), folders.end(),
+            [](const std::string& a, const std::string& b) { return step_of(a) > step_of(b); });
   return folders;
 }
 
@@ -199,10 +214,15 @@ std::optional<std::string> newest_checkpoint(
   for (const std::string& folder : list_checkpoints(dir)) {
     const std::string problem = verify_checkpoint(folder);
     if (problem.empty()) return folder;
-    // Without a manifest the write was cut short: nothing was promised, nothing is lost.
-    if (fs::exists(folder + "/" + kManifestFile)) damaged = true;
-    report(str("checkpoint ", folder, " is not usable: ", problem));
     std::error_code failed;
+    if (!fs::exists(folder + "/" + kManifestFile)) {
+      // The write was cut short: nothing was promised, nothing is lost.
+      report(str("checkpoint ", folder, " was never completed and is removed"));
+      fs::remove_all(folder, failed);
+      continue;
+    }
+    damaged = true;
+    report(str("checkpoint ", folder, " is not usable: ", problem));
     fs::remove_all(folder + ".corrupt", failed);
     fs::rename(folder, folder + ".corrupt", failed);
   }
@@ -221,17 +241,32 @@ std::optional<std::string> newest_checkpoint(
 
 void prune_checkpoints(const std::string& dir, int keep_last, std::int64_t keep_every) {
   int kept = 0;
+  std::int64_t newest = -1;
   for (const std::string& folder : list_checkpoints(dir)) {
-    if (!fs::exists(folder + "/" + kManifestFile)) continue;
-    if (kept++ < keep_last || (keep_every > 0 && step_of(folder) % keep_every == 0)) continue;
+    const bool complete = fs::exists(folder + "/" + kManifestFile);
+    if (!complete && newest < 0) continue;  // perhaps being written
+    if (complete) newest = std::max(newest, step_of(folder));
+    if (complete && (kept++ < keep_last || (keep_every > 0 && step_of(folder) % keep_every == 0))) {
+      continue;
+    }
     std::error_code failed;
     fs::remove(folder + "/" + kManifestFile, failed);  // manifest first: never half a checkpoint
     fs::remove_all(folder, failed);
   }
+  std::error_code failed;
+  std::vector<fs::path> outdated;
+  for (const auto& entry : fs::directory_iterator(dir, failed)) {
+    const fs::path& path = entry.path();
+    if (path.extension() == ".corrupt" && is_step_folder(path.stem()) &&
+        step_of(path.stem().string()) < newest) {
+      outdated.push_back(path);  // an intact newer one stands in its place
+    }
+  }
+  for (const fs::path& path : outdated) fs::remove_all(path, failed);
 }
 
 std::string resolve_checkpoint(const std::string& path) {
-  if (fs::is_regular_file(path) && path.ends_with(kModelFile)) {
+  if (fs::is_regular_file(path) && (path.ends_with(kModelFile) || path.ends_with(kEmaFile))) {
     return fs::absolute(path).parent_path().string();
   }
   if (fs::exists(path + "/" + kManifestFile)) return path;

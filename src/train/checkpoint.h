@@ -26,6 +26,7 @@ struct RunProgress {
 struct Checkpoint {
   NamedTensors model;
   NamedTensors optimizer;  ///< exp_avg.NAME, exp_avg_sq.NAME; empty when only the model is wanted
+  NamedTensors ema;        ///< averaged weights under the model's names; empty without train.ema
   RunProgress progress;
   std::string config_yaml;  ///< the resolved run file
   std::string model_json;   ///< the model's configuration
@@ -47,15 +48,17 @@ std::int64_t write_checkpoint(const std::string& dir, const Checkpoint& checkpoi
 /// Step folders below DIR, newest first, complete or not.
 [[nodiscard]] std::vector<std::string> list_checkpoints(const std::string& dir);
 
-/// The newest intact checkpoint below DIR; damaged newer ones are renamed *.corrupt and told to
-/// `report`. None when there is no checkpoint at all. Throws DataError when all are damaged.
+/// The newest intact checkpoint below DIR; damaged newer ones are renamed *.corrupt, those that
+/// were never completed removed, both told to `report`. None when there is no checkpoint at all.
+/// Throws DataError when all are damaged.
 [[nodiscard]] std::optional<std::string> newest_checkpoint(
     const std::string& dir, const std::function<void(const std::string&)>& report);
 
-/// Deletes all but the `keep_last` newest and those whose step is a multiple of `keep_every`.
+/// Deletes all but the `keep_last` newest and those whose step is a multiple of `keep_every`; also
+/// what was never completed, or is kept as *.corrupt, and is older than the newest.
 void prune_checkpoints(const std::string& dir, int keep_last, std::int64_t keep_every);
 
-/// A folder, a run folder or checkpoints/ (its newest), or a .safetensors file beside its manifest.
+/// A folder, a run folder or checkpoints/ (its newest), or a model file beside its manifest.
 [[nodiscard]] std::string resolve_checkpoint(const std::string& path);
 
 }  // namespace plumbline

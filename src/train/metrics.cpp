@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -30,16 +31,18 @@ std::string lines_up_to(const std::string& path, std::int64_t last_step) {
   return kept;
 }
 
-std::ofstream open_append(const std::string& path) {
-  std::ofstream file(path, std::ios::app);
-  if (!file) throw Error(str("cannot write ", path, ": ", std::strerror(errno)));
-  return file;
+/// Without the lines that are to be written again.
+std::string cut_back(const std::string& path, std::int64_t last_step) {
+  if (std::filesystem::exists(path)) write_file_atomically(path, lines_up_to(path, last_step));
+  return path;
 }
 
-void append_line(std::ofstream& file, const std::string& path, const std::string& line) {
-  file << line << '\n';
-  file.flush();
-  if (!file) throw Error(str("cannot write ", path, ": ", std::strerror(errno)));
+std::string event_file(const std::string& dir) {
+  std::error_code failed;
+  std::filesystem::create_directories(dir, failed);
+  if (failed) throw Error(str("cannot create ", dir, ": ", failed.message()));
+  return str(dir, "/events.out.tfevents.", static_cast<long long>(unix_time()), ".", ::getpid(),
+             ".plumbline");
 }
 
 // --- TensorBoard -----------------------------------------------------------------------------
@@ -95,10 +98,8 @@ std::string bytes_field(int number, const std::string& bytes) {
 
 }  // namespace
 
-MetricsFile::MetricsFile(const std::string& path, std::int64_t last_step) : path_(path) {
-  if (std::filesystem::exists(path)) write_file_atomically(path, lines_up_to(path, last_step));
-  file_ = open_append(path);
-}
+MetricsFile::MetricsFile(const std::string& path, std::int64_t last_step, AppendFile::Warn warn)
+    : file_(cut_back(path, last_step), std::move(warn)) {}
 
 void MetricsFile::write(const StepMetrics& m) {
   const Json line = {{"step", m.step},
@@ -117,33 +118,29 @@ void MetricsFile::write(const StepMetrics& m) {
                      {"gpu_mb", or_null(m.gpu_mb)},
                      {"bad_samples", m.bad_samples},
                      {"skipped_steps", m.skipped_steps}};
-  append_line(file_, path_, line.dump());
+  file_.append(line.dump() + "\n");
 }
 
-EventsFile::EventsFile(const std::string& path) : path_(path), file_(open_append(path)) {}
+EventsFile::EventsFile(const std::string& path, AppendFile::Warn warn)
+    : file_(path, std::move(warn)) {}
 
 void EventsFile::write(const std::string& event, std::int64_t step,
                        const std::string& values_json) {
   Json line = {{"event", event}, {"time", unix_time()}, {"step", step}};
   const Json values = Json::parse(values_json);  // named: items() keeps a reference to it
   for (const auto& [key, value] : values.items()) line[key] = value;
-  append_line(file_, path_, line.dump());
+  file_.append(line.dump() + "\n");
 }
 
-TensorBoardFile::TensorBoardFile(const std::string& dir) {
-  std::filesystem::create_directories(dir);
-  const std::string path = str(dir, "/events.out.tfevents.", static_cast<long long>(unix_time()),
-                               ".", ::getpid(), ".plumbline");
-  file_.open(path, std::ios::binary);
-  if (!file_) throw Error(str("cannot write ", path, ": ", std::strerror(errno)));
+TensorBoardFile::TensorBoardFile(const std::string& dir, AppendFile::Warn warn)
+    : file_(event_file(dir), std::move(warn)) {
   // Event{wall_time = 1: double, file_version = 3: string}
   record(double_field(1, unix_time()) + bytes_field(3, "brain.Event:2"));
 }
 
 void TensorBoardFile::record(const std::string& payload) {
   const std::string length = little_endian<std::uint64_t>(payload.size());
-  file_ << length << masked_crc(length) << payload << masked_crc(payload);
-  file_.flush();
+  file_.append(length + masked_crc(length) + payload + masked_crc(payload));
 }
 
 void TensorBoardFile::write(std::int64_t step,

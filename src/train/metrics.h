@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <fstream>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "train/append_file.h"
 
 namespace plumbline {
 
@@ -31,26 +31,25 @@ struct StepMetrics {
 };
 
 /// Appends JSON lines. Opening for a resumed run drops lines of steps after `last_step`, so no step
-/// stands twice. Throws Error naming the file when it cannot be written.
+/// stands twice. The constructors here throw Error naming a file that cannot be written; write()
+/// never does: what a full disk takes is told to `warn` and lost.
 class MetricsFile {
  public:
-  MetricsFile(const std::string& path, std::int64_t last_step);
+  MetricsFile(const std::string& path, std::int64_t last_step, AppendFile::Warn warn = {});
   void write(const StepMetrics& metrics);
 
  private:
-  std::string path_;
-  std::ofstream file_;
+  AppendFile file_;
 };
 
 /// Rare things: start, resume, checkpoint, evaluation, signal, end. `values` is JSON of an object.
 class EventsFile {
  public:
-  explicit EventsFile(const std::string& path);
+  explicit EventsFile(const std::string& path, AppendFile::Warn warn = {});
   void write(const std::string& event, std::int64_t step, const std::string& values_json = "{}");
 
  private:
-  std::string path_;
-  std::ofstream file_;
+  AppendFile file_;
 };
 
 /// Scalars in TensorBoard's event format (TFRecord framing with masked CRC-32C around Event
@@ -58,12 +57,12 @@ class EventsFile {
 class TensorBoardFile {
  public:
   /// Creates DIR/events.out.tfevents.TIME.plumbline.
-  explicit TensorBoardFile(const std::string& dir);
+  explicit TensorBoardFile(const std::string& dir, AppendFile::Warn warn = {});
   void write(std::int64_t step, const std::vector<std::pair<std::string, double>>& scalars);
 
  private:
   void record(const std::string& payload);
-  std::ofstream file_;
+  AppendFile file_;
 };
 
 /// Resident memory of this process in MB (2^20 bytes).

@@ -65,6 +65,9 @@ void describe(OptionVisitor& v, TrainOptions& train) {
   v.choice("precision", train.precision, {"fp32", "bf16"}, "bf16 compute keeps fp32 weights");
   v.choice("device", train.device, {"auto", "cpu", "cuda"}, "auto = a GPU when there is one");
   v.value("threads", train.threads, {0, 1024}, "CPU compute threads a rank; 0 = auto");
+  v.value(
+      "ema", train.ema, {0, 0.9999999},
+      "decay of a moving average of the weights, which is then what evaluation scores; 0 = off");
   const int given =
       (train.samples > 0 ? 1 : 0) + (train.steps > 0 ? 1 : 0) + (train.epochs > 0 ? 1 : 0);
   v.check(given == 1, "samples", "exactly one of samples, steps and epochs must be given");
@@ -85,6 +88,8 @@ void describe(OptionVisitor& v, OptimizerOptions& optimizer) {
   v.check(!optimizer.clip_norm || *optimizer.clip_norm > 0, "clip_norm", "must be positive");
   v.choice("decay_rule", optimizer.decay_rule, {"openclip3", "openclip4"},
            "which parameters weight decay spares");
+  v.value("zero1", optimizer.zero1,
+          "ZeRO-1: each of W ranks keeps 1/W of the moments and updates 1/W of the weights");
 }
 
 void describe(OptionVisitor& v, ScheduleOptions& schedule) {

@@ -46,6 +46,7 @@ struct TrainOptions {
   std::string precision = "fp32";
   std::string device = "auto";
   int threads = 0;
+  double ema = 0;  ///< decay of the averaged weights; 0 = none
 };
 
 struct CheckpointOptions {

@@ -64,6 +64,8 @@ std::string RunFolder::evaluation(std::int64_t step) const {
 
 RunFolder make_run_folder(const RunConfig& config, Communicator& ranks) {
   RunFolder folder{config.run.dir};
+  const bool here = ranks.rank() == 0 && fs::exists(folder.root);
+  folder.is_new = ranks.all_reduce(here ? 1.0 : 0.0, Reduce::max) == 0;
   agree(ranks, [&] {
     make_folder(folder.root);
     for (const char* name : {"/log", "/checkpoints", "/evaluation"}) {
@@ -71,6 +73,18 @@ RunFolder make_run_folder(const RunConfig& config, Communicator& ranks) {
     }
   });
   return folder;
+}
+
+void forget_run_folder(const RunFolder& folder, Communicator& ranks) {
+  if (!folder.is_new) return;
+  std::error_code failed;
+  fs::remove(folder.log(ranks.rank()), failed);
+  ranks.barrier();
+  if (ranks.rank() != 0) return;
+  // Only empty folders go: whatever else stands there is not ours.
+  for (const char* name : {"/log", "/checkpoints", "/evaluation", ""}) {
+    fs::remove(folder.root + name, failed);
+  }
 }
 
 void describe_run(const RunFolder& folder, const RunConfig& config, Communicator& ranks,

@@ -8,12 +8,17 @@ namespace plumbline {
 TrainedModel open_checkpoint(const std::string& path) {
   TrainedModel trained;
   trained.folder = resolve_checkpoint(path);
-  const Checkpoint checkpoint = read_checkpoint(trained.folder, false);
+  Checkpoint checkpoint = read_checkpoint(trained.folder, false);
   const RunConfig config = parse_run(checkpoint.config_yaml, trained.folder + "/manifest.json");
   ModelOptions options = parse_model(checkpoint.model_json, trained.folder);
   // The sigmoid loss gives a bias to any model, whatever its configuration says.
   if (config.loss.kind == "siglip" && !options.init_logit_bias) options.init_logit_bias = 0.0;
   trained.model = make_model(options, 0);
+  const bool raw = path.ends_with("/model.safetensors") || path == "model.safetensors";
+  if (!checkpoint.ema.empty() && !raw) {
+    checkpoint.model = std::move(checkpoint.ema);
+    trained.ema = config.train.ema;
+  }
   (void)load_state_dict(*trained.model, checkpoint.model, trained.folder);
   trained.model->eval();
   trained.tokenizer = make_tokenizer(config.tokenizer);

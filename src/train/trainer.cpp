@@ -8,16 +8,19 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 
 #include "dist/agree.h"
 #include "plumbline/error.h"
 #include "plumbline/eval_suite.h"
+#include "plumbline/version.h"
 #include "train/imported.h"
 
 namespace plumbline {
 namespace {
 
 constexpr int kMaxSkippedInARow = 10;
+constexpr std::int64_t kOrderCheckEvery = 1000;  // steps
 
 /// GPUs are used where there are any; without one the run says so and uses the CPU.
 at::Device choose_device(const RunConfig& config, Ranks& ranks) {
@@ -60,10 +63,37 @@ std::int64_t steps_of(const RunConfig& config, std::int64_t epoch_samples) {
 void refuse_later_ones(const std::string& checkpoints, const std::string& path, std::int64_t step) {
   for (const std::string& folder : list_checkpoints(checkpoints)) {
     const std::filesystem::path later(folder);
-    if (later.filename().string() <= checkpoint_name(step)) return;
+    if (std::stoll(later.filename().string().substr(5)) <= step) return;
     if (!std::filesystem::exists(later / "manifest.json")) continue;
     throw UsageError(str(path, " is older than ", folder,
                          "; choose another run.dir, or go on from the newest with --resume auto"));
+  }
+}
+
+/// The first line in which two texts differ, of both.
+std::string first_difference(const std::string& a, const std::string& b) {
+  std::istringstream lines_a(a), lines_b(b);
+  std::string line_a, line_b;
+  while (line_a == line_b) {
+    const bool more_a = static_cast<bool>(std::getline(lines_a, line_a));
+    const bool more_b = static_cast<bool>(std::getline(lines_b, line_b));
+    if (!more_a) line_a = "nothing";
+    if (!more_b) line_b = "nothing";
+    if (!more_a && !more_b) break;
+  }
+  return str("'", line_a, "' there, '", line_b, "' here");
+}
+
+/// Ranks that read different files or are different builds would train apart, or hang.
+void require_same_run(const RunConfig& config, Communicator& host) {
+  const std::string mine = str("program: plumbline ", version_string(), " ", version_commit(),
+                               ", LibTorch ", TORCH_VERSION, "\n", to_yaml(config));
+  const std::vector<std::string> all = host.all_gather_bytes(mine);
+  for (std::size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank] == all[0]) continue;
+    throw AgreedError(str("rank ", rank, " was started with another configuration or program than ",
+                          "rank 0: ", first_difference(all[0], all[rank])),
+                      ExitCode::usage);
   }
 }
 
@@ -83,17 +113,30 @@ ExitCode train(const RunConfig& config, const TrainRequest& request, Ranks& rank
                           " is not a multiple of the ", ranks.size(), " ranks"),
                       ExitCode::usage);
   }
-  return Trainer(config, request, ranks).run();
+  require_same_run(config, *ranks.host);
+  const RunFolder folder = make_run_folder(config, *ranks.host);
+  std::unique_ptr<Trainer> trainer;
+  try {
+    trainer = std::make_unique<Trainer>(config, request, ranks, folder);
+  } catch (const AgreedError& e) {
+    if (e.code() == ExitCode::usage) forget_run_folder(folder, *ranks.host);
+    throw;
+  }
+  return trainer->run();
 }
 
-Trainer::Trainer(const RunConfig& config, const TrainRequest& request, Ranks& ranks)
+Trainer::Trainer(const RunConfig& config, const TrainRequest& request, Ranks& ranks,
+                 const RunFolder& folder)
     : config_(config),
       request_(request),
       ranks_(ranks),
       device_(choose_device(config, ranks)),
-      folder_(make_run_folder(config, *ranks.host)),
+      folder_(folder),
       log_(folder_.log(ranks.rank()), ranks.rank() == 0),
-      watchdog_(config.watchdog_timeout_s, [this](const std::string& problem) {
+      watchdog_(config.watchdog_timeout_s, [this](const std::string& stall) {
+        const Loader* loader = watched_loader_;
+        const std::string problem =
+            loader ? str(stall, "; the loader: ", loader->activity()) : stall;
         log_.error(str("rank ", ranks_.rank(), ": ", problem));
         if (!is_root())
           std::fprintf(stderr, "error: rank %d: %s\n", ranks_.rank(), problem.c_str());
@@ -159,7 +202,22 @@ void Trainer::start_fresh() {
     }
   });
   step_.emplace(config_, *model_, ranks_, device_);
+  start_average({});
   open_loader(std::nullopt);
+}
+
+/// After the step, which says what is trained.
+void Trainer::start_average(const NamedTensors& saved) {
+  if (config_.train.ema == 0) {
+    if (!saved.empty()) log_.warn("train.ema is 0: the checkpoint's averaged weights are dropped");
+    return;
+  }
+  std::vector<std::string> trained;
+  for (const auto& [name, parameter] : model_->named_parameters_in_order()) trained.push_back(name);
+  average_.emplace(model_->state_dict(), trained, config_.train.ema);
+  if (!saved.empty()) return average_->load(saved);
+  if (progress_.step > 0)
+    log_.warn("the checkpoint has no averaged weights: the average starts here");
 }
 
 void Trainer::load_checkpoint(const std::string& folder) {
@@ -183,11 +241,12 @@ void Trainer::load_checkpoint(const std::string& folder) {
     }
     tell(load_state_dict(*model_, checkpoint.model, folder));
   });
+  progress_ = checkpoint.progress;
   step_.emplace(config_, *model_, ranks_, device_);
   agree(*ranks_.host, [&] {
     step_->optimizer().load_state(checkpoint.optimizer, checkpoint.progress.applied_steps);
+    start_average(checkpoint.ema);
   });
-  progress_ = checkpoint.progress;
   saved_step_ = progress_.step;
   resumed_loader_ = checkpoint.progress.loader;
   open_loader(resumed_loader_);
@@ -210,6 +269,7 @@ void Trainer::open_loader(const std::optional<LoaderState>& from) {
   context.warn = [this](const std::string& line) { log_.warn(line); };
   agree(*ranks_.host, [&] {
     loader_ = std::make_unique<Loader>(config_.data, context, from);
+    watched_loader_ = loader_.get();
     total_steps_ = steps_of(config_, loader_->epoch_samples());
   });
 }
@@ -235,6 +295,7 @@ ExitCode Trainer::run() {
 ExitCode Trainer::stop_early() {
   if (saved_step_ != progress_.step) checkpoint_now();
   finish_checkpoint(/*last=*/true);
+  report_loader();
   if (is_root()) {
     events_->write("signal", progress_.step, str("{\"signal\":", signal_.received(), "}"));
     log_.info(str("stopped by a signal after step ", progress_.step,
@@ -254,6 +315,7 @@ void Trainer::one_step() {
   watchdog_.enter("forward, loss, backward, update", progress_.step);
   const StepResult result = step_->run(*batch, lr);
   loader_->release(batch);
+  if (average_ && !result.skipped) average_->update();
 
   ++progress_.step;
   progress_.samples += config_.train.global_batch;
@@ -278,6 +340,11 @@ void Trainer::one_step() {
 
 Trainer::Decision Trainer::decide() {
   watchdog_.enter("agreeing with the other ranks", progress_.step);
+  if (ranks_.device) {
+    ranks_.device->check();
+    if (progress_.step % kOrderCheckEvery == 0) check_same_order(*ranks_.host, *ranks_.device);
+  }
+  if (progress_.step % kOrderCheckEvery == 0) check_same_order(*ranks_.host);
   const double minutes = config_.checkpoint.every_minutes;
   const bool by_time = is_root() && minutes > 0 && seconds_since(last_checkpoint_) >= 60 * minutes;
   double words[2] = {signal_.received() != 0 ? 1.0 : 0.0, by_time ? 1.0 : 0.0};

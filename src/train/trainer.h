@@ -1,6 +1,7 @@
 // The training loop of one rank: resume, steps, metrics, evaluation, checkpoints, signals.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <memory>
@@ -23,7 +24,8 @@ namespace plumbline {
 
 class Trainer {
  public:
-  Trainer(const RunConfig& config, const TrainRequest& request, Ranks& ranks);
+  Trainer(const RunConfig& config, const TrainRequest& request, Ranks& ranks,
+          const RunFolder& folder);
   [[nodiscard]] ExitCode run();
 
  private:
@@ -39,6 +41,7 @@ class Trainer {
   void tell(const std::vector<std::string>& sentences) const;
   void start_fresh();
   void load_checkpoint(const std::string& folder);
+  void start_average(const NamedTensors& saved);
   void open_loader(const std::optional<LoaderState>& from);
   void open_files();
   void print_start();
@@ -55,6 +58,7 @@ class Trainer {
   void share_buffers();
   [[nodiscard]] ExitCode stop_early();
   [[nodiscard]] ExitCode finish_run();
+  void report_loader();
   [[nodiscard]] bool is_root() const { return ranks_.rank() == 0; }
   [[nodiscard]] double seconds_since(Clock::time_point t) const;
 
@@ -70,6 +74,7 @@ class Trainer {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::shared_ptr<ClipModel> model_;
   std::optional<TrainStep> step_;
+  std::optional<WeightAverage> average_;  ///< with train.ema
   std::unique_ptr<Loader> loader_;
   std::int64_t total_steps_ = 0;
   RunProgress progress_;
@@ -86,9 +91,11 @@ class Trainer {
     std::int64_t steps = 0;
   };
   Window window_;
+  double trained_s_ = 0;      ///< all steps of this process
   double waited_comm_s_ = 0;  ///< of the reducer, when the last step ended
   double smooth_step_s_ = 0;  ///< for the time left
   StopSignal signal_;
+  std::atomic<const Loader*> watched_loader_ = nullptr;  ///< for the watchdog's thread
   Watchdog watchdog_;
 };
 

@@ -7,6 +7,7 @@
 #include "dist/agree.h"
 #include "plumbline/error.h"
 #include "plumbline/eval.h"
+#include "train/peak_flops.h"
 #include "train/trainer.h"
 
 namespace plumbline {
@@ -20,10 +21,11 @@ std::string fixed(double value, int digits) {
   return text;
 }
 
-/// Dense bf16 peak of the GPU, FLOP/s; 0 when unknown. (Datasheets: H100/H200 SXM 989, A100 312.)
+/// Dense bf16 peak of the GPU, FLOP/s; 0 when unknown.
 double peak_flops(const at::Device& device, const std::string& precision) {
   if (!device.is_cuda() || precision != "bf16") return 0;
-  return 989e12;
+  static const double kPeak = bf16_peak_flops(host_gpu_model());
+  return kPeak;
 }
 
 NamedTensors snapshot(const NamedTensors& tensors) {
@@ -35,14 +37,31 @@ NamedTensors snapshot(const NamedTensors& tensors) {
   return copy;
 }
 
+/// The averaged weights stand in the model while this lives.
+class ScoreAverage {
+ public:
+  explicit ScoreAverage(std::optional<WeightAverage>& average) : average_(average) {
+    if (average_) average_->swap();
+  }
+  ~ScoreAverage() {
+    if (average_) average_->swap();
+  }
+  ScoreAverage(const ScoreAverage&) = delete;
+  ScoreAverage& operator=(const ScoreAverage&) = delete;
+
+ private:
+  std::optional<WeightAverage>& average_;
+};
+
 }  // namespace
 
 void Trainer::open_files() {
   if (!is_root()) return;
-  events_ = std::make_unique<EventsFile>(folder_.events());
-  metrics_ = std::make_unique<MetricsFile>(folder_.metrics(), progress_.step);
+  const auto warn = [this](const std::string& what) { log_.warn(what); };
+  events_ = std::make_unique<EventsFile>(folder_.events(), warn);
+  metrics_ = std::make_unique<MetricsFile>(folder_.metrics(), progress_.step, warn);
   if (config_.log.tensorboard) {
-    tensorboard_ = std::make_unique<TensorBoardFile>(folder_.root + "/tensorboard");
+    tensorboard_ = std::make_unique<TensorBoardFile>(folder_.root + "/tensorboard", warn);
   }
   const Json values = {{"world", ranks_.size()},
                        {"device", device_.str()},
@@ -69,6 +88,7 @@ void Trainer::print_start() {
 void Trainer::log_step(const StepResult& result, double lr, double seconds, double data_wait_s) {
   const double waited = step_->reducer().seconds_waiting();
   window_.seconds += seconds;
+  trained_s_ += seconds;
   window_.data_wait_s += data_wait_s;
   window_.comm_wait_s += waited - waited_comm_s_;
   waited_comm_s_ = waited;
@@ -148,9 +168,14 @@ void Trainer::checkpoint_now() {
   share_buffers();
   last_checkpoint_ = Clock::now();
   saved_step_ = progress_.step;
+  NamedTensors moments = step_->optimizer_state();
   if (is_root()) {
-    Checkpoint checkpoint{snapshot(model_->state_dict()), snapshot(step_->optimizer().state()),
-                          progress_, to_yaml(config_), config_.resolved_model.source_json};
+    Checkpoint checkpoint{snapshot(model_->state_dict()),
+                          std::move(moments),
+                          average_ ? snapshot(average_->tensors()) : NamedTensors{},
+                          progress_,
+                          to_yaml(config_),
+                          config_.resolved_model.source_json};
     writing_ =
         std::async(config_.checkpoint.background ? std::launch::async : std::launch::deferred,
                    [dir = folder_.checkpoints(), c = std::move(checkpoint)] {
@@ -224,6 +249,7 @@ bool Trainer::evaluate_now() {
   };
   EvalResults results;
   try {
+    const ScoreAverage score(average_);
     results = evaluate(suite, context);
   } catch (const AgreedError& e) {
     if (e.code() != ExitCode::resumable) throw;
@@ -232,9 +258,15 @@ bool Trainer::evaluate_now() {
   results.step = progress_.step;
   results.samples = progress_.samples;
   results.model = config_.resolved_model.name;
+  if (average_) results.ema = config_.train.ema;
   results.checkpoint = folder_.checkpoints() + "/" + checkpoint_name(progress_.step);
   agree(*ranks_.host, [&] {
-    if (is_root()) write_results(results, folder_.evaluation(progress_.step));
+    if (!is_root()) return;
+    try {
+      write_results(results, folder_.evaluation(progress_.step));
+    } catch (const Error& e) {  // the disk, not the run: the same command evaluates again
+      throw Error(e.what(), ExitCode::resumable);
+    }
   });
   if (!is_root()) return true;
   log_.info(str("evaluation after step ", progress_.step, " (", fixed(seconds_since(begin), 1),
@@ -253,6 +285,14 @@ bool Trainer::evaluate_now() {
   return true;
 }
 
+/// What limited this process, in a sentence and in numbers. Ranks are alike: rank 0 speaks for all.
+void Trainer::report_loader() {
+  if (!is_root() || progress_.step == first_step_) return;
+  const LoaderStats stats = loader_->stats();
+  log_.info(loader_verdict(stats, trained_s_));
+  events_->write("data", progress_.step, loader_report(stats));
+}
+
 ExitCode Trainer::finish_run() {
   finish_checkpoint(/*last=*/true);
   if (config_.evaluate.at_end && !is_evaluated() && !evaluate_now()) return stop_early();
@@ -264,6 +304,7 @@ ExitCode Trainer::finish_run() {
                 progress_.step, ", ", format_duration(seconds), ", trainer waited ",
                 fixed(stats.consumer_wait_s, 1), " s for data, ", stats.bad_samples(),
                 " bad samples on this rank"));
+  report_loader();
   events_->write("end", progress_.step, Json({{"seconds", seconds}}).dump());
   return ExitCode::done;
 }

@@ -72,6 +72,21 @@ TEST_F(CheckpointTest, RoundTripIsExact) {
   }
 }
 
+TEST_F(CheckpointTest, AveragedWeightsAreAFileOfTheirOwn) {
+  Checkpoint checkpoint = make(3);
+  checkpoint.ema = {{"a.weight", torch::full({2, 3}, 2.5)}, {"a.count", torch::tensor(7)}};
+  write_checkpoint(dir(), checkpoint);
+  const Checkpoint read = read_checkpoint(folder(3), false);
+  EXPECT_TRUE(torch::equal(read.ema.at(0).second, torch::full({2, 3}, 2.5)));
+  EXPECT_TRUE(torch::equal(read.model.at(0).second, make(3).model.at(0).second));
+  EXPECT_EQ(resolve_checkpoint(folder(3) + "/model_ema.safetensors"), folder(3));
+  fs::resize_file(folder(3) + "/model_ema.safetensors", 12);
+  EXPECT_NE(verify_checkpoint(folder(3)).find("model_ema"), std::string::npos);
+  write_checkpoint(dir(), make(3));  // the same step again, of a run without the average
+  EXPECT_FALSE(fs::exists(folder(3) + "/model_ema.safetensors"));
+  EXPECT_TRUE(read_checkpoint(folder(3)).ema.empty());
+}
+
 TEST_F(CheckpointTest, AnyFlippedOrMissingByteOfAnyFileIsFound) {
   write_checkpoint(dir(), make(5));
   for (const char* name :
@@ -110,6 +125,8 @@ TEST_F(CheckpointTest, NewestIntactOneIsTaken) {
   EXPECT_EQ(newest_checkpoint(dir(), report), folder(1));
   EXPECT_EQ(reports.size(), 2U);
   EXPECT_TRUE(fs::exists(folder(10) + ".corrupt"));
+  EXPECT_FALSE(fs::exists(folder(2))) << "never completed";
+  EXPECT_FALSE(fs::exists(folder(2) + ".corrupt"));
   fs::resize_file(folder(1) + "/state.json", 1);
   EXPECT_THROW((void)newest_checkpoint(dir(), report), DataError);
   EXPECT_TRUE(list_checkpoints(dir()).empty());
@@ -128,6 +145,30 @@ TEST_F(CheckpointTest, PruneKeepsTheNewestAndTheMilestones) {
   std::vector<std::string> names;
   for (const std::string& path : list_checkpoints(dir())) names.push_back(path);
   EXPECT_EQ(names, (std::vector<std::string>{folder(10), folder(9), folder(8), folder(4)}));
+}
+
+TEST_F(CheckpointTest, PruneRemovesCorruptAndUnfinishedOnesBelowTheNewest) {
+  write_checkpoint(dir(), make(20));
+  for (const char* name : {"/step-00000005", "/step-00000006.corrupt", "/step-00000030.corrupt",
+                           "/step-00000031", "/notes.corrupt"}) {
+    fs::create_directories(dir() + name);
+  }
+  prune_checkpoints(dir(), 2, 0);
+  EXPECT_FALSE(fs::exists(dir() + "/step-00000005"));
+  EXPECT_FALSE(fs::exists(dir() + "/step-00000006.corrupt"));
+  EXPECT_TRUE(fs::exists(dir() + "/step-00000030.corrupt")) << "newer than the newest intact one";
+  EXPECT_TRUE(fs::exists(dir() + "/step-00000031")) << "perhaps being written";
+  EXPECT_TRUE(fs::exists(dir() + "/notes.corrupt"));
+  EXPECT_EQ(verify_checkpoint(folder(20)), "");
+}
+
+TEST_F(CheckpointTest, StepsBeyondEightDigitsAreTheNewest) {
+  write_checkpoint(dir(), make(99'999'999));
+  write_checkpoint(dir(), make(100'000'000));
+  EXPECT_EQ(list_checkpoints(dir()),
+            (std::vector<std::string>{dir() + "/step-100000000", dir() + "/step-99999999"}));
+  prune_checkpoints(dir(), 1, 0);
+  EXPECT_EQ(newest_checkpoint(dir(), [](const std::string&) {}), dir() + "/step-100000000");
 }
 
 TEST_F(CheckpointTest, FullDiskLeavesTheOlderOneAndNoHalf) {
