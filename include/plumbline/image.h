@@ -91,6 +91,11 @@ struct TrainTransformOptions {
   std::array<double, 2> scale = {0.9, 1.0};
   std::array<double, 2> ratio = {0.75, 4.0 / 3.0};  ///< 1.3333 within 1e-4 means exactly 4/3
   int views = 1;
+  // Of `crop`, after the resize; OpenCLIP's augmentation options (it has no flip).
+  double flip = 0;                   ///< probability
+  std::vector<double> color_jitter;  ///< spread of brightness, contrast, saturation, hue, or none
+  double color_jitter_prob = 0;
+  double gray_scale_prob = 0;
 };
 
 /// Input samples [first, first + count) of one output of a resize pass.

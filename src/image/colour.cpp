@@ -58,17 +58,6 @@ void change_hsv(std::span<float> rgb, const Change& change) {
   clip(rgb);
 }
 
-/// One of the 24 orders of four operations, from its number.
-std::array<int, 4> order_of(std::uint64_t number) {
-  std::array<int, 4> order = {0, 1, 2, 3};
-  for (std::size_t i = 0; i < 3; ++i) {
-    const std::size_t choices = 4 - i;
-    std::swap(order[i], order[i + number % choices]);
-    number /= choices;
-  }
-  return order;
-}
-
 float between(std::uint64_t bits, double from, double to) {
   return static_cast<float>(from + (to - from) * unit_double(bits));
 }
@@ -81,7 +70,7 @@ void jitter(std::uint64_t stream, std::uint64_t order, double strength, std::spa
   const Words first = draw(stream, 2);
   const Words second = draw(stream, 3);
   const double least = std::max(1 - spread, 0.0);
-  for (const int operation : order_of(order)) {
+  for (const int operation : order_of_four(order)) {
     switch (operation) {
       case 0:
         adjust_brightness(rgb, between(low(first), least, 1 + spread));
@@ -95,16 +84,6 @@ void jitter(std::uint64_t stream, std::uint64_t order, double strength, std::spa
       default:
         adjust_hue(rgb, between(high(second), -0.2 * strength, 0.2 * strength));
         break;
-    }
-  }
-}
-
-void flip(int height, int width, std::span<std::uint8_t> pixels) {
-  const auto stride = static_cast<std::size_t>(width) * 3;
-  for (std::size_t y = 0; y < static_cast<std::size_t>(height); ++y) {
-    std::uint8_t* left = pixels.data() + y * stride;
-    for (std::uint8_t* right = left + stride - 3; left < right; left += 3, right -= 3) {
-      std::swap_ranges(left, left + 3, right);
     }
   }
 }
@@ -135,6 +114,26 @@ void blur_line(const float* from, float* to, int count, std::ptrdiff_t step,
 }
 
 }  // namespace
+
+std::array<int, 4> order_of_four(std::uint64_t number) {
+  std::array<int, 4> order = {0, 1, 2, 3};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const std::size_t choices = 4 - i;
+    std::swap(order[i], order[i + number % choices]);
+    number /= choices;
+  }
+  return order;
+}
+
+void flip_left_right(int height, int width, std::span<std::uint8_t> pixels) {
+  const auto stride = static_cast<std::size_t>(width) * 3;
+  for (std::size_t y = 0; y < static_cast<std::size_t>(height); ++y) {
+    std::uint8_t* left = pixels.data() + y * stride;
+    for (std::uint8_t* right = left + stride - 3; left < right; left += 3, right -= 3) {
+      std::swap_ranges(left, left + 3, right);
+    }
+  }
+}
 
 void adjust_brightness(std::span<float> rgb, float factor) {
   for (float& v : rgb) v *= factor;
@@ -192,7 +191,7 @@ void simclr_colour(std::uint64_t stream, int height, int width, std::span<std::u
   const Words first = draw(stream, 0);
   const Words second = draw(stream, 1);
   const Words blur = draw(stream, 4);
-  if (unit_double(low(first)) < 0.5) flip(height, width, pixels_HWC);
+  if (unit_double(low(first)) < 0.5) flip_left_right(height, width, pixels_HWC);
   const std::size_t size = pixels_HWC.size();
   scratch.resize(2 * size);
   const std::span<float> rgb(scratch.data(), size);

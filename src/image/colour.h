@@ -1,6 +1,7 @@
 // The colour half of SimCLR's augmentation. Internal to src/image.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -17,6 +18,11 @@ namespace plumbline {
 /// hue - 4 blur?, sigma.
 void simclr_colour(std::uint64_t stream, int height, int width, std::span<std::uint8_t> pixels_HWC,
                    std::vector<float>& scratch);
+
+/// One of the 24 orders of four operations, from its number.
+[[nodiscard]] std::array<int, 4> order_of_four(std::uint64_t number);
+
+void flip_left_right(int height, int width, std::span<std::uint8_t> pixels_HWC);
 
 /// The parts, for tests; `rgb` is HWC in [0, 1].
 void adjust_brightness(std::span<float> rgb, float factor);

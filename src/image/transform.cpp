@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "image/colour.h"
+#include "image/pillow_colour.h"
 #include "image/position.h"
 #include "image/resample.h"
 #include "kernels/preprocess_image/preprocess_image.h"
@@ -135,10 +136,14 @@ void train_transform(const Image& image, const TrainTransformOptions& train,
   }
   const Box box = random_resized_crop(image.width, image.height, options, seed, g, view);
   resize(image, box, o.width, o.height, Filter::bicubic, o.order, out_HWC, scratch);
-  if (!simclr) return;
   const std::size_t size = static_cast<std::size_t>(o.width) * static_cast<std::size_t>(o.height);
-  simclr_colour(view_stream(seed, Purpose::colour, g, view, train.views), o.height, o.width,
-                out_HWC.first(size * 3), scratch.colour);
+  const std::span<std::uint8_t> pixels = out_HWC.first(size * 3);
+  const std::uint64_t stream = view_stream(seed, Purpose::colour, g, view, train.views);
+  if (simclr) {
+    simclr_colour(stream, o.height, o.width, pixels, scratch.colour);
+  } else {
+    crop_colour(stream, train, o.height, o.width, pixels);
+  }
 }
 
 void normalise(std::span<const std::uint8_t> pixels_HWC, int height, int width,

@@ -225,6 +225,22 @@ def eval_record(image, rng, mode, size, family):
             "fill": fill, "uint8": digest(np.asarray(pixels)), "float32": digest(value.numpy())}
 
 
+COLOUR = {"brightness": (F.adjust_brightness, 0, 2), "contrast": (F.adjust_contrast, 0, 2),
+          "saturation": (F.adjust_saturation, 0, 2), "hue": (F.adjust_hue, -0.5, 0.5)}
+
+
+def colour_record(image, rng):
+    """The four adjustments of colour jitter in a random order, then grey: a digest after each."""
+    steps = []
+    for name in rng.permutation(list(COLOUR)):
+        adjust, least, most = COLOUR[name]
+        factor = float(rng.uniform(least, most))
+        image = adjust(image, factor)
+        steps.append([str(name), factor, digest(np.asarray(image))])
+    image = F.rgb_to_grayscale(image, num_output_channels=3)
+    return {"kind": "colour", "steps": steps + [["grey", 0.0, digest(np.asarray(image))]]}
+
+
 def records(image, rng, sizes):
     out = [resize_record(image, rng) for _ in range(3)] + [resize_record(image, rng, True)]
     mode = rng.choice(["shortest", "longest", "squash"])
@@ -298,6 +314,7 @@ def main():
                      [int(rng.integers(1, 97)), int(rng.integers(1, 97))]]
             sizes += [[224, 224]] if live else []
             entry["records"] = records(image, rng, sizes)
+            entry["records"].append(colour_record(image, np.random.default_rng(len(data))))
         if live and not path.name.startswith("random"):
             entry["damaged"] = []
             for name, bad in damaged(data, rng, 30):

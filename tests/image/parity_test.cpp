@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "image/pillow_colour.h"
 #include "jpeg_samplings.h"
 #include "plumbline/image.h"
 
@@ -79,6 +80,30 @@ void check_eval(const Image& image, const json& record) {
   EXPECT_EQ(digest(normalised), record["float32"]);
 }
 
+void check_colour(const Image& image, const json& record) {
+  const std::map<std::string, void (*)(std::span<std::uint8_t>, double)> adjust = {
+      {"brightness", pillow_brightness},
+      {"contrast", pillow_contrast},
+      {"saturation", pillow_saturation},
+      {"hue", pillow_hue},
+      {"grey", [](std::span<std::uint8_t> rgb, double) { pillow_grey(rgb); }}};
+  std::vector<std::uint8_t> rgb(image.pixels_HWC.begin(), image.pixels_HWC.end());
+  for (const json& step : record["steps"]) {
+    adjust.at(step[0])(rgb, step[1]);
+    ASSERT_EQ(digest(rgb), step[2]) << "after " << step[0];
+  }
+}
+
+void check_record(const Image& image, const json& record) {
+  if (record["kind"] == "resize") {
+    check_resize(image, record);
+  } else if (record["kind"] == "colour") {
+    check_colour(image, record);
+  } else {
+    check_eval(image, record);
+  }
+}
+
 /// Returns how many comparisons were made.
 int check_folder(const std::string& folder) {
   const json expected = json::parse(read_file(folder + "/expected.json"));
@@ -99,8 +124,7 @@ int check_folder(const std::string& folder) {
     for (const json& record : entry["records"]) {
       SCOPED_TRACE(record.dump());
       ++checks;
-      record["kind"] == "resize" ? check_resize(decoded.image, record)
-                                 : check_eval(decoded.image, record);
+      check_record(decoded.image, record);
     }
   }
   return checks;

@@ -183,6 +183,46 @@ TEST(TrainTransform, SimclrIsAPureFunctionWithTheRightShares) {
   EXPECT_NEAR(grey / double{kDraws}, 0.2, 5 * std::sqrt(0.16 / kDraws));
 }
 
+TEST(TrainTransform, CropFlipsJittersAndGreysWithTheirProbabilities) {
+  const Image image = gradient(40, 40);
+  const PreprocessOptions o = preprocess_family("openai", 40);
+  TrainTransformOptions train;
+  train.scale = {1, 1};
+  train.ratio = {1, 1};
+  ResizeScratch scratch;
+  std::vector<std::uint8_t> plain(40 * 40 * 3);
+  train_transform(image, train, o, 9, 0, 0, plain, scratch);
+  std::vector<std::uint8_t> flipped = plain;
+  for (std::size_t y = 0; y < 40; ++y) {
+    for (std::size_t x = 0; x < 40; ++x) {
+      std::copy_n(&plain[(y * 40 + x) * 3], 3, &flipped[(y * 40 + 39 - x) * 3]);
+    }
+  }
+  const auto share = [&](const auto& counts) {
+    std::vector<std::uint8_t> out(plain.size());
+    int n = 0;
+    for (std::uint64_t g = 0; g < 2000; ++g) {
+      train_transform(image, train, o, 9, g, 0, out, scratch);
+      n += counts(out) ? 1 : 0;
+    }
+    return n / 2000.0;
+  };
+  const double error = 5 * std::sqrt(0.25 / 2000);
+  train.flip = 0.3;
+  EXPECT_NEAR(share([&](const auto& out) { return out == flipped; }), 0.3, error);
+  EXPECT_NEAR(share([&](const auto& out) { return out == plain; }), 0.7, error);
+  train.flip = 0;
+  train.gray_scale_prob = 0.2;
+  EXPECT_NEAR(share([&](const auto& out) { return out != plain; }), 0.2, error);
+  train.gray_scale_prob = 0;
+  train.color_jitter = {0.4, 0.4, 0.4, 0.1};
+  EXPECT_EQ(share([&](const auto& out) { return out != plain; }), 0);
+  train.color_jitter_prob = 0.8;
+  EXPECT_NEAR(share([&](const auto& out) { return out != plain; }), 0.8, error);
+  train.color_jitter = {0.4};
+  EXPECT_THROW(train_transform(image, train, o, 9, 0, 0, plain, scratch), Error);
+}
+
 TEST(Colour, KnownValues) {
   std::vector<float> rgb = {1.0f, 0.5f, 0.0f};
   adjust_hue(rgb, 1.0f / 3.0f);  // orange to spring green
