@@ -84,6 +84,10 @@ TEST_F(Sets, TemplatesBySuiteSetAndFolder) {
   write_file(folder_ / "p.json", R"([["one", "two"], ["three"]])");
   o.prompts = folder_ / "p.json";
   EXPECT_EQ(open(o).prompts, (std::vector<Strings>{{"one", "two"}, {"three"}}));
+  write_file(folder_ / "p.json", R"({"cow": ["c"], "cat": ["x", "y"], "dog": ["z"]})");
+  EXPECT_EQ(open(o, "").prompts, (std::vector<Strings>{{"x", "y"}, {"z"}}));  // by name
+  write_file(folder_ / "p.json", R"([["one"], ["two"], ["three"]])");
+  expect_failure(o, 2, "3 classes");
   write_file(folder_ / "p.json", R"({"dog": ["x"]})");
   expect_failure(o, 2, "p.json");
 }
