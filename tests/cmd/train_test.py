@@ -40,6 +40,26 @@ class Ranks(ProgramTest):
         for a, b in zip(self.metrics("whole"), self.metrics("parts")):
             self.assertLess(abs(a["loss"] - b["loss"]), 2e-5 * abs(a["loss"]), a["step"])
 
+    def test_a_classifier_learns_the_same_on_ranks_and_in_parts(self):
+        names = self.folder / "names.txt"
+        names.write_text("".join(f"shape {i}\n" for i in range(8)))
+        supervised = ["--set", f"model.classes={names}", "--set", "loss.kind=cross_entropy",
+                      "--set", "data.sources.0.captions=none"]
+        self.plumbline("train", self.run_file("one"), *supervised)
+        self.plumbline("train", self.run_file("two"), *supervised, ranks=2)
+        self.plumbline("train", self.run_file("parts"), *supervised, "--set", "train.micro_batch=4")
+        one = self.metrics("one")
+        self.assertLess(one[-1]["loss"], one[0]["loss"] - 0.5)
+        for name in ("two", "parts"):
+            for a, b in zip(one, self.metrics(name)):
+                self.assertLess(abs(a["loss"] - b["loss"]), 2e-5 * abs(a["loss"]), (name, a["step"]))
+        self.plumbline("train", self.run_file("few"), *supervised, "--set",
+                       "data.sources.0.synthetic.classes=9")
+        quarantine = (self.folder / "few" / "quarantine.jsonl").read_text().splitlines()
+        self.assertEqual(len(quarantine), self.metrics("few")[-1]["bad_samples"])
+        self.assertGreater(len(quarantine), 10)  # about 1 of 9 is of the ninth class
+        self.assertTrue(all(json.loads(line)["class"] == "no_label" for line in quarantine))
+
     def test_two_runs_are_bitwise_equal(self):
         self.plumbline("train", self.run_file("a"), ranks=2)
         self.plumbline("train", self.run_file("b"), ranks=2)

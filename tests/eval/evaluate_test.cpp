@@ -150,6 +150,37 @@ TEST_F(Evaluate, EveryPredictionEqualsBruteForceAtEveryWorldSize) {
   }
 }
 
+TEST_F(Evaluate, AClassifierIsScoredByItsOwnHeadClassesByName) {
+  const torch::NoGradGuard no_grad;
+  suite_.sets.clear();
+  test::write_webdataset(folder_ / "few", {"dog", "cat"}, {0, 1, 1, 0, 1}, 1);
+  suite_.sets.push_back(options("few"));
+  const auto host = make_single_communicator();
+  const auto model = make_model();
+  model->classify({"cat", "bee", "dog"});
+  EvalContext c = context(*model, *host);
+  const EvalResults results = evaluate(suite_, c);
+  EXPECT_EQ(results.kind, "supervised");
+  EXPECT_EQ(results.sets[0].templates, "");
+  EXPECT_EQ(model->texts_seen, 0);
+  model->eval();
+  const EvalSet set = open_eval_set(suite_.sets[0], "own", "");
+  for (std::size_t i = 0; i < set.items.size(); ++i) {
+    const at::Tensor f = model->encode_image(pixels_of(set.items[i], preprocess()), true);
+    const at::Tensor logits = model->class_logits(f)[0];
+    const bool dog = logits[2].item<float>() >= logits[0].item<float>();
+    EXPECT_EQ(results.sets[0].predictions[i].ranked[0], dog ? 0 : 1) << i;
+  }
+  model->classify({"cat", "bee"});
+  try {
+    (void)evaluate(suite_, c);
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ExitCode::usage);
+    EXPECT_NE(std::string(e.what()).find("no class 'dog'"), std::string::npos) << e.what();
+  }
+}
+
 TEST_F(Evaluate, BatchSizesDoNotMatter) {
   const EvalResults four = evaluate_at(1, 4)[0];
   for (const int batch : {1, 11, 500}) {

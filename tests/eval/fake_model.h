@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "plumbline/model.h"
 #include "plumbline/tokenizer.h"
@@ -38,6 +40,11 @@ class FakeModel final : public ClipModel {
   at::Tensor& logit_scale() override { return scale_; }
   at::Tensor& logit_bias() override { return bias_; }
   [[nodiscard]] const ModelOptions& options() const override { return options_; }
+  /// From now on a classifier; row c of its head is row c of the text map.
+  void classify(std::vector<std::string> names) { options_.class_names = std::move(names); }
+  at::Tensor class_logits(const at::Tensor& image_BD) override {
+    return image_BD.matmul(text_.narrow(0, 0, std::ssize(options_.class_names)).t());
+  }
 
   torch::nn::BatchNorm1d norm_ = nullptr;
   torch::nn::Dropout dropout_ = nullptr;

@@ -76,6 +76,35 @@ TEST(RunConfig, InlineModel) {
   EXPECT_EQ(read_run(write_run(to_yaml(c)), {}).resolved_model.embed_dim, 8);
 }
 
+TEST(RunConfig, ClassesMakeAClassifier) {
+  const std::string names = write_run("cat\ndog\n") + "_names";
+  fs::rename(write_run("cat\ndog\n"), names);
+  const std::vector<std::string> supervised = {
+      "model.classes=" + names, "loss.kind=cross_entropy", "data.sources.0.label={key: cls}",
+      "data.sources.0.captions=none", "data.sources.1.label={key: 'json:y', names: " + names + "}"};
+  const RunConfig c = read_run(write_run(kRun), supervised);
+  EXPECT_EQ(c.resolved_model.class_names, (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_TRUE(c.data.sources[0].captions.none);
+  EXPECT_EQ(c.data.sources[1].label.names, names);
+  const RunConfig again = read_run(write_run(to_yaml(c)), {});
+  EXPECT_EQ(again.resolved_model.source_json, c.resolved_model.source_json);
+  EXPECT_EQ(to_yaml(again), to_yaml(c));
+  const std::vector<std::pair<std::size_t, std::string>> without = {
+      {0, "is required by loss.kind cross_entropy"},
+      {1, "must be cross_entropy"},
+      {2, "'data.sources[0].label' is required"}};
+  for (const auto& [left_out, text] : without) {
+    std::vector<std::string> some = supervised;
+    some.erase(some.begin() + static_cast<std::ptrdiff_t>(left_out));
+    try {
+      (void)read_run(write_run(kRun), some);
+      ADD_FAILURE() << text;
+    } catch (const UsageError& e) {
+      EXPECT_NE(std::string(e.what()).find(text), std::string::npos) << e.what();
+    }
+  }
+}
+
 TEST(RunConfig, EveryMistakeIsAUsageErrorThatNamesIt) {
   const std::vector<std::pair<std::string, std::string>> mistakes = {
       {"data.sources.0.shard=x", "shard"},
@@ -86,6 +115,8 @@ TEST(RunConfig, EveryMistakeIsAUsageErrorThatNamesIt) {
       {"data.train_transform.scale=[0.9, 0.1]", "scale"},
       {"train.precision=fp8", "fp32, bf16"},
       {"loss.kind=ntxent", "two views"},
+      {"data.sources.0.captions=none", "compares captions"},
+      {"model.classes=nowhere.txt", "is no file"},
       {"data.sources.0.captions.clean=[x]", "unknown step"},
       {"data.train_transform.views=2", "one view"},
       {"evaluate.every_steps=5", "needs evaluate.suite"},
