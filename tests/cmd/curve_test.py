@@ -23,7 +23,7 @@ try:
     import torch
     from open_clip.transform import image_transform
     from PIL import Image
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file, save_file
 except ImportError as error:
     open_clip_loop, MISSING = None, str(error)
 else:
@@ -177,6 +177,27 @@ class Curve(ProgramTest):
             theirs = open_clip_loop.train(model, batches, RECIPES["resnet"], parts=ranks)
             ours = self.ours(f"ranks{ranks}", ranks=ranks if ranks > 1 else 0)
             self.compare(f"resnet, {ranks} ranks", ours, theirs, 1e-3)
+
+    def test_position_embeddings_of_another_size(self):
+        """A step with learning rate 0 keeps what loading made of the weights."""
+        self.start("clip")
+        for side, length in ((80, 24), (24, 9)):
+            larger = json.loads(json.dumps(MODELS["clip"]))
+            larger["vision_cfg"]["image_size"] = side
+            larger["text_cfg"]["context_length"] = length
+            name = f"clip-{side}"
+            (self.folder / f"{name}.json").write_text(json.dumps(larger))
+            open_clip.add_model_config(self.folder / f"{name}.json")
+            theirs = open_clip.create_model(
+                name, pretrained=str(self.folder / "clip.safetensors")).state_dict()
+            self.ours(name, f"model.name={self.folder / name}.json", "train.steps=1",
+                      "optimizer.lr=0", "schedule.warmup_steps=0")
+            ours = load_file(self.folder / name / "checkpoints/step-00000001/model.safetensors")
+            self.assertEqual(list(ours), list(theirs))
+            for key, value in theirs.items():
+                self.assertEqual(ours[key].shape, value.shape, key)
+                worst = (ours[key] - value).abs().max().item()
+                self.assertLess(worst, 1e-6 if "positional" in key else 1e-12, key)
 
 
 if __name__ == "__main__":

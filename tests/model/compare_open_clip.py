@@ -7,6 +7,7 @@
 import json
 import math
 import pathlib
+import re
 import sys
 
 import open_clip
@@ -108,6 +109,23 @@ def compare_configs(path):
         theirs = [[key, list(tensor.shape)] for key, tensor in model.state_dict().items()]
         check(answer["tensors"] == theirs, file.stem, "has other names, order or shapes")
     check(built == 81, built, "configurations were built, not 81")
+    compare_refusals({name: a["refused"] for name, a in ours.items() if "refused" in a})
+
+
+def compare_refusals(refused):
+    """The table of docs/reference/parity.md: rows of | what the message holds | names | count |."""
+    page = pathlib.Path("docs/reference/parity.md").read_text()
+    section = page.partition("## Refused configurations\n")[2].partition("\n## ")[0]
+    listed = {}
+    for holds, names, count in re.findall(r"^\| `(.+?)` \| (.+) \| (\d+) \|$", section, re.M):
+        names = re.findall(r"`(.+?)`", names)
+        check(len(names) == int(count), "parity.md counts", count, "for", holds, "not", len(names))
+        listed |= dict.fromkeys(names, holds)
+    for name, message in sorted(refused.items()):
+        check(listed.get(name, "\0") in message, "parity.md has", listed.get(name), "for", name,
+              "which is refused with:", message)
+    for name in sorted(set(listed) - set(refused)):
+        check(False, "parity.md lists", name, "which is not refused")
 
 
 def main():
