@@ -11,6 +11,7 @@ import numpy
 
 REPLICATES = 1000
 SEED = 720257663
+MARGIN = 0.10  # of a residual: below it a difference does not matter
 
 
 def logit(p):
@@ -72,15 +73,32 @@ def study(counts_x, counts_y, baseline):
     return point, ends, numpy.array(residual)
 
 
-def verdict(low, high, margin=0.10):
+def verdict(low, high, margin=MARGIN):
     """Of a difference of residuals: the rule of the report for contrasts."""
     if low > 0 or high < 0:
         return "effect"
     return "no effect" if -margin < low and high < margin else "not resolved"
 
 
-def summarise(models, data, shifts, reference="sans"):
-    """Markdown of lines and arms. models: [(name, arm, in baseline, path of results.json)]."""
+def cell(value, drawn, margin):
+    low, high = numpy.percentile(drawn, [2.5, 97.5])
+    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}] {verdict(low, high, margin)}"
+
+
+def contrast(mixture, members, by_arm, residual, drawn):
+    """Residual of a mixture minus that of the member that stands highest on the shift."""
+    best = max(members, key=lambda arm: residual[by_arm[arm]].mean())
+    a, b = by_arm[mixture], by_arm[best]
+    return cell(residual[a].mean() - residual[b].mean(),
+                drawn[:, a].mean(1) - drawn[:, b].mean(1), MARGIN) + f" (best: {best})"
+
+
+def summarise(models, data, shifts, mixtures, reference="sans"):
+    """Markdown of lines, arms and mixtures.
+
+    models    [(name, arm, in baseline, path of results.json)]
+    mixtures  {arm: arms of its members at the same total}
+    """
     baseline = numpy.array([i for i, m in enumerate(models) if m[2]])
     counts = {name: numpy.array([by_group(m[3], data, name) for m in models])
               for name in [reference, *shifts]}
@@ -90,20 +108,26 @@ def summarise(models, data, shifts, reference="sans"):
             by_arm.setdefault(arm, []).append(i)
     lines = ["| shift | models | slope | intercept | R2 |", "|---|---|---|---|---|"]
     columns = {arm: [] for arm in by_arm}
+    mixtures = {arm: members for arm, members in mixtures.items()
+                if all(a in by_arm for a in [arm, *members])}
+    diluted = {arm: [] for arm in mixtures}
     for shift in shifts:
         (line, rho, residual), ends, drawn = study(counts[reference], counts[shift], baseline)
         cells = [f"{value:.2f} [{low:.2f}, {high:.2f}]"
                  for value, low, high in zip(line, *ends[0])]
         lines.append(f"| {shift} | {len(baseline)} | " + " | ".join(cells) + " |")
         for arm, places in by_arm.items():
-            low, high = numpy.percentile(drawn[:, places].mean(1), [2.5, 97.5])
-            pp = 100 * rho[places].mean()
-            columns[arm].append(f"{residual[places].mean():+.2f} [{low:+.2f}, {high:+.2f}] "
-                                f"({pp:+.1f} pp) {verdict(low, high)}")
+            columns[arm].append(cell(residual[places].mean(), drawn[:, places].mean(1), MARGIN)
+                                + f" ({100 * rho[places].mean():+.1f} pp)")
+        for arm, members in mixtures.items():
+            diluted[arm].append(contrast(arm, members, by_arm, residual, drawn))
     lines += ["", "| arm | seeds | " + reference + " % | " + " | ".join(shifts) + " |",
               "|---" * (3 + len(shifts)) + "|"]
     for arm, places in by_arm.items():
         x = 100 * accuracies(counts[reference], numpy.arange(counts[reference].shape[2]))
         lines.append(f"| {arm} | {len(places)} | {x[places].mean():.1f} | "
                      + " | ".join(columns[arm]) + " |")
+    lines += ["", "| mixture minus its best member | " + " | ".join(shifts) + " |",
+              "|---" * (1 + len(shifts)) + "|"]
+    lines += [f"| {arm} | " + " | ".join(cells) + " |" for arm, cells in diluted.items()]
     return "\n".join(lines) + "\n"

@@ -79,6 +79,11 @@ def shards_of(source, samples, seed, program):
     return f"{folder}/*.tar"
 
 
+def arm_of(arm):
+    """The name without the seed."""
+    return arm.name.rsplit("-", 1)[0]
+
+
 def results_path(arm):
     found = sorted((RUNS / arm.name / "evaluation").glob("step-*/results.json"))
     return found[-1] if found else None
@@ -156,9 +161,10 @@ def report(listed, program):
         command += ["--models", str(folder / "models.csv")]
     subprocess.run(command, check=True, capture_output=True, text=True)
     done = [arm for arm in listed if results_of(arm) is not None]
-    models = [(arm.name, arm.name.rsplit("-", 1)[0], arm.type == "STANDARD", results_path(arm))
-              for arm in done]
-    summary = intervals.summarise(models, DATA, SHIFTS)
+    models = [(arm.name, arm_of(arm), arm.type == "STANDARD", results_path(arm)) for arm in done]
+    mixtures = {arm_of(arm): [f"supervised-{source}{FIXED}-{arm.model}" for source in arm.sources]
+                for arm in done if arm.part == "mixture"}
+    summary = intervals.summarise(models, DATA, SHIFTS, mixtures)
     (folder / "summary.md").write_text(summary)
     print(summary)
     return folder
