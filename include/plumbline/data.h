@@ -34,6 +34,15 @@ struct LabelOptions {
   std::string names;  ///< file: line i = name of class i; empty: labels are numbers
 };
 
+/// Columns of a manifest source.
+struct ManifestColumns {
+  std::string image = "filepath";
+  std::string key;                    ///< empty: the image path is the key
+  std::vector<std::string> captions;  ///< empty: captions.keys are columns
+  std::vector<std::string> header;    ///< names of a table without a header line
+  bool raw = false;                   ///< quotes are ordinary characters
+};
+
 struct SourceOptions {
   std::string name;
   std::vector<std::string> shards;  ///< braces, globs and @FILE not yet expanded
@@ -42,7 +51,10 @@ struct SourceOptions {
   LabelOptions label;
   std::vector<std::string> image_keys = {"jpg", "png", "jpeg", "webp"};
   std::string missing = "error";  ///< error | skip: a shard that is not there
-  std::string synthetic = "";     ///< "" | pixels | jpeg
+  std::string manifest;           ///< instead of shards: a CSV, TSV or JSONL of image files
+  std::string root;               ///< folder that its paths are relative to and stay inside
+  ManifestColumns columns;
+  std::string synthetic = "";  ///< "" | pixels | jpeg
   std::int64_t synthetic_samples = 0;
   int synthetic_classes = 16, synthetic_size = 512, synthetic_quality = 90;
 };

@@ -2,11 +2,10 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "cmd/command.h"
+#include "cmd/data_tools.h"
 #include "data/check.h"
 #include "data/pack.h"
 #include "data/subset.h"
-#include "log/log.h"
 #include "plumbline/data.h"
 #include "train/run_config.h"
 
@@ -14,65 +13,6 @@ namespace plumbline {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-/// A progress line at most five times a second, on a terminal only.
-class ProgressLine {
- public:
-  explicit ProgressLine(std::string what) : what_(std::move(what)) {}
-  [[nodiscard]] Progress callback() {
-    return [this](std::int64_t done, std::int64_t total) {
-      if (log_.is_terminal()) log_.progress(str(what_, " ", done, "/", total));
-    };
-  }
-  void clear() { log_.progress(""); }
-
- private:
-  std::string what_;
-  Log log_{"", true};
-};
-
-/// What several tools take.
-struct ShardArguments {
-  std::vector<std::string> shards;
-  std::string out;
-  std::string index_dir;
-  bool allow_pipe = false;
-  int threads = 0;
-  bool json = false;
-  [[nodiscard]] SourceOptions source() const {
-    SourceOptions source;
-    source.name = "shards";
-    source.shards = shards;
-    return source;
-  }
-};
-
-CLI::App* add_tool(CLI::App& group, const char* name, const char* help, ShardArguments& a) {
-  CLI::App* command = group.add_subcommand(name, help);
-  command->add_option("SHARDS", a.shards, "Tar files: braces, globs, @FILE")->required();
-  command->add_option("--index-dir", a.index_dir, "Folder of the sidecar indexes");
-  command->add_flag("--allow-pipe", a.allow_pipe, "SHARDS may be pipe: commands");
-  command->add_option("--threads", a.threads, "0 = all cores");
-  command->add_flag("--json", a.json, "One JSON document on stdout");
-  return command;
-}
-
-void print(const Json& document, bool as_json) {
-  if (as_json) {
-    std::cout << document.dump(2) << '\n';
-    return;
-  }
-  for (const auto& [key, value] : document.items()) {
-    if (!value.is_array()) {
-      std::cout << key << ": " << value.dump() << '\n';
-      continue;
-    }
-    for (const Json& item : value) {
-      std::cout << key << ": " << (item.is_string() ? item.get<std::string>() : item.dump())
-                << '\n';
-    }
-  }
-}
 
 void add_pack(CLI::App& group, CommandContext& context) {
   auto options = std::make_shared<PackOptions>();
@@ -90,6 +30,9 @@ void add_pack(CLI::App& group, CommandContext& context) {
   c->add_option("--header", options->format.header, "Column names of a file without header line")
       ->delimiter(',');
   c->add_option("--seed", options->seed, "Of the order")->capture_default_str();
+  c->add_option("--where", options->where, "COLUMN=VALUE: other rows are passed over")
+      ->take_all()
+      ->allow_extra_args(false);
   c->add_flag("--skip-bad", options->skip_bad, "Leave bad rows out instead of stopping");
   c->add_option("--threads", options->threads, "0 = all cores");
   c->add_flag("--json", *json, "One JSON document on stdout");
@@ -172,8 +115,11 @@ void add_subset(CLI::App& group, CommandContext& context) {
   CLI::App* c = add_tool(group, "subset", "Nested subsets by keyed hash", *a);
   c->add_option("--samples", options->samples, "How many")->required();
   c->add_option("--seed", options->seed)->capture_default_str();
-  c->add_option("--identity", options->identity, "What is hashed: key or shard+key")
-      ->check(CLI::IsMember({"key", "shard+key"}))
+  c->add_option("--where", options->where, "FIELD=VALUE of the json member")
+      ->take_all()
+      ->allow_extra_args(false);
+  c->add_option("--identity", options->identity, "What is hashed: key, shard+key, sha256")
+      ->check(CLI::IsMember({"key", "shard+key", "sha256"}))
       ->capture_default_str();
   c->add_option("--samples-per-shard", options->samples_per_shard)->capture_default_str();
   c->add_option("--out", options->out, "Folder of the shards")->required();
@@ -240,7 +186,13 @@ void add_data(CLI::App& app, CommandContext& context) {
   add_pack(*group, context);
   add_index(*group, context);
   add_check(*group, context);
+  add_transcode(*group, context);
   add_subset(*group, context);
+  add_match(*group, context);
+  add_mix(*group, context);
+  add_score(*group, context);
+  add_filter(*group, context);
+  add_audit(*group, context);
   add_order(*group, context);
 }
 

@@ -72,6 +72,11 @@ std::string settings_text(const DataOptions& o, const LoaderContext& context) {
           bits(t.scale[1]), " ", bits(t.ratio[0]), " ", bits(t.ratio[1]), " ", t.views, " ",
           p.height, " ", p.width, " ", static_cast<int>(o.resize_order), " ", o.limits.max_pixels,
           " ", o.limits.max_side, " ", o.limits.max_bytes);
+  if (t.flip != 0 || t.color_jitter_prob != 0 || t.gray_scale_prob != 0) {
+    text += str("\ncolour ", bits(t.flip), " ", bits(t.color_jitter_prob), " ",
+                bits(t.gray_scale_prob));
+    for (const double spread : t.color_jitter) text += str(" ", bits(spread));
+  }
   for (const SourceOptions& s : o.sources) {
     text += str("\nsource ", s.name, " ", bits(s.weight), " ", s.captions.join, s.captions.none,
                 " ", s.captions.lines);
@@ -79,6 +84,7 @@ std::string settings_text(const DataOptions& o, const LoaderContext& context) {
     for (const double prob : s.captions.probs) text += str("\nprob ", bits(prob));
     for (const std::string& step : s.captions.clean) text += "\nclean " + step;
     for (const std::string& key : s.image_keys) text += "\nimage " + key;
+    for (const std::string& name : s.columns.captions) text += "\ncolumn " + name;
     if (context.classes > 0)
       text += str("\nlabel ", s.label.key, " ", s.label.names, " of ", context.classes);
   }

@@ -186,25 +186,41 @@ std::optional<std::string> class_of(const PackRow& row, const Columns& columns) 
   return std::string(text);
 }
 
+void keep_where(Manifest& manifest, const PackOptions& options) {
+  for (const std::string& text : options.where) {
+    const std::size_t equals = std::min(text.find('='), text.size());
+    const int column = manifest.column(text.substr(0, equals));
+    if (column < 0 || equals == text.size()) {
+      throw UsageError(
+          str("--where '", text, "' is not COLUMN=VALUE with a column of ", options.manifest));
+    }
+    const std::string value = text.substr(equals + 1);
+    std::erase_if(manifest.rows,
+                  [&](const ManifestRow& row) { return cell(row, column) != value; });
+  }
+}
+
 std::string provenance_of(const PackOptions& options, std::size_t samples) {
-  const ordered_json object = {{"command", "data pack"},
-                               {"manifest", fs::path(options.manifest).filename().string()},
-                               {"manifest_sha256", sha256_hex(read_file(options.manifest))},
-                               {"samples", samples},
-                               {"samples_per_shard", options.samples_per_shard},
-                               {"seed", options.seed},
-                               {"skip_bad", options.skip_bad},
-                               {"key_column", options.key_column},
-                               {"image_column", options.image_column},
-                               {"caption_columns", options.caption_columns},
-                               {"label_column", options.label_column}};
+  ordered_json object = {{"command", "data pack"},
+                         {"manifest", fs::path(options.manifest).filename().string()},
+                         {"manifest_sha256", sha256_hex(read_file(options.manifest))},
+                         {"samples", samples},
+                         {"samples_per_shard", options.samples_per_shard},
+                         {"seed", options.seed},
+                         {"skip_bad", options.skip_bad},
+                         {"key_column", options.key_column},
+                         {"image_column", options.image_column},
+                         {"caption_columns", options.caption_columns},
+                         {"label_column", options.label_column}};
+  if (!options.where.empty()) object["where"] = options.where;
   return object.dump();
 }
 
 }  // namespace
 
 PackReport pack(const PackOptions& options, const Progress& progress) {
-  const Manifest manifest = read_manifest(options.manifest, options.format);
+  Manifest manifest = read_manifest(options.manifest, options.format);
+  keep_where(manifest, options);
   const Columns columns = columns_of(manifest, options);
   const std::vector<PackRow> rows = make_rows(manifest, columns, options);
 

@@ -19,6 +19,7 @@ struct PackOptions {
   std::string image_column = "filepath";
   std::vector<std::string> caption_columns = {"caption"};  ///< the first non-empty cell
   std::string label_column = "label";                      ///< a number: also written as .cls
+  std::vector<std::string> where;  ///< COLUMN=VALUE; rows of which one differs are passed over
   std::int64_t samples_per_shard = 1000;
   std::uint64_t seed = 0;  ///< of the order
   bool skip_bad = false;

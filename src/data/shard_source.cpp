@@ -265,11 +265,17 @@ std::vector<std::unique_ptr<Source>> open_sources(const DataOptions& options,
         throw UsageError(str("data.sources: two sources are called ", source.name));
       }
     }
-    if (source.synthetic.empty() && source.shards.empty()) {
-      throw UsageError(str("source ", source.name, ": neither shards nor synthetic"));
+    const int kinds = (source.synthetic.empty() ? 0 : 1) + (source.shards.empty() ? 0 : 1) +
+                      (source.manifest.empty() ? 0 : 1);
+    if (kinds != 1) {
+      throw UsageError(
+          str("source ", source.name, ": needs one of shards, manifest and synthetic"));
     }
-    sources.push_back(source.synthetic.empty() ? open_shards(source, options, context, threads)
-                                               : make_synthetic_source(source));
+    sources.push_back(
+        !source.synthetic.empty() ? make_synthetic_source(source)
+        : !source.manifest.empty()
+            ? make_manifest_source(source, threads, context.rank == 0 ? context.warn : nullptr)
+            : open_shards(source, options, context, threads));
   }
   return sources;
 }

@@ -59,7 +59,7 @@ std::string shard_name(std::int64_t number) {
 }
 
 /// Claims the folder for this provenance.
-void claim(const ShardFolder& folder) {
+void claim(const NamedShards& folder) {
   std::error_code error;
   fs::create_directories(folder.out, error);
   if (error) throw Error(str("cannot create folder ", folder.out, ": ", error.message()));
@@ -74,7 +74,7 @@ void claim(const ShardFolder& folder) {
     }
     return;
   }
-  if (fs::exists(folder.out + "/" + shard_name(0))) {
+  if (!folder.names.empty() && fs::exists(folder.out + "/" + folder.names[0])) {
     throw UsageError(str("folder ", folder.out,
                          " holds shards without provenance.json; choose "
                          "another folder"));
@@ -84,6 +84,42 @@ void claim(const ShardFolder& folder) {
 
 }  // namespace
 
+NamedShardsReport write_named_shards(
+    const NamedShards& shards,
+    const std::function<std::int64_t(std::int64_t, const std::function<void(std::string_view)>&)>&
+        write_shard,
+    const Progress& progress) {
+  claim(shards);
+  NamedShardsReport report;
+  const auto n = std::ssize(shards.names);
+  report.samples.resize(shards.names.size());
+  std::mutex mutex;
+  std::int64_t done = 0;
+  const int threads = shards.threads > 0 ? shards.threads : available_threads();
+  parallel_for(n, threads, [&](std::int64_t s) {
+    const std::string path = shards.out + "/" + shards.names[static_cast<std::size_t>(s)];
+    const bool there = fs::exists(path);
+    if (!there) {
+      PendingFile file(path);
+      (void)write_shard(s, [&](std::string_view bytes) { file.write(bytes); });
+      file.write(std::string(1024, '\0'));
+      file.commit();
+    }
+    const IndexSettings settings;
+    const ShardIndex index = build_index(path, settings, ShardAccess());
+    write_index(index_path(path, settings, ""), index);
+    const std::lock_guard lock(mutex);
+    report.samples[static_cast<std::size_t>(s)] = static_cast<std::int64_t>(index.header.samples);
+    report.kept += there ? 1 : 0;
+    report.bytes += static_cast<std::int64_t>(fs::file_size(path));
+    if (progress) progress(++done, n);
+  });
+  ordered_json sizes = ordered_json::object();
+  for (std::size_t s = 0; s < shards.names.size(); ++s) sizes[shards.names[s]] = report.samples[s];
+  write_file_atomically(shards.out + "/sizes.json", sizes.dump(2) + "\n");
+  return report;
+}
+
 ShardFolderReport write_shard_folder(
     const ShardFolder& folder,
     const std::function<void(std::int64_t, const std::function<void(std::string_view)>&)>&
@@ -92,38 +128,22 @@ ShardFolderReport write_shard_folder(
   if (folder.samples_per_shard < 1) {
     throw UsageError(str("samples per shard: ", folder.samples_per_shard, " is below 1"));
   }
-  claim(folder);
-  ShardFolderReport report;
   const std::int64_t each = folder.samples_per_shard;
-  report.shards = (folder.samples + each - 1) / each;
+  NamedShards shards{folder.out, {}, folder.threads, folder.provenance};
+  for (std::int64_t s = 0; s * each < folder.samples; ++s) shards.names.push_back(shard_name(s));
   std::mutex mutex;
   std::int64_t done = 0;
-  const int threads = folder.threads > 0 ? folder.threads : available_threads();
-  parallel_for(report.shards, threads, [&](std::int64_t s) {
-    const std::string path = folder.out + "/" + shard_name(s);
+  const auto write_shard = [&](std::int64_t s, const std::function<void(std::string_view)>& sink) {
     const std::int64_t end = std::min(folder.samples, (s + 1) * each);
-    const bool there = fs::exists(path);
-    if (!there) {
-      PendingFile file(path);
-      const auto sink = [&](std::string_view bytes) { file.write(bytes); };
-      for (std::int64_t i = s * each; i < end; ++i) write_sample(i, sink);
-      file.write(std::string(1024, '\0'));
-      file.commit();
+    for (std::int64_t i = s * each; i < end; ++i) {
+      write_sample(i, sink);
+      const std::lock_guard lock(mutex);
+      if (progress) progress(++done, folder.samples);
     }
-    const IndexSettings settings;
-    write_index(index_path(path, settings, ""), build_index(path, settings, ShardAccess()));
-    const std::lock_guard lock(mutex);
-    report.kept += there ? 1 : 0;
-    report.bytes += static_cast<std::int64_t>(fs::file_size(path));
-    done += end - s * each;
-    if (progress) progress(done, folder.samples);
-  });
-  ordered_json sizes = ordered_json::object();
-  for (std::int64_t s = 0; s < report.shards; ++s) {
-    sizes[shard_name(s)] = std::min(each, folder.samples - s * each);
-  }
-  write_file_atomically(folder.out + "/sizes.json", sizes.dump(2) + "\n");
-  return report;
+    return end - s * each;
+  };
+  const NamedShardsReport written = write_named_shards(shards, write_shard, {});
+  return {std::ssize(shards.names), written.kept, written.bytes};
 }
 
 }  // namespace plumbline

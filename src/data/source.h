@@ -75,6 +75,12 @@ class Source {
                                                                 const LoaderContext& context,
                                                                 int threads);
 
+/// For sources with a manifest: a row is a sample, read from its file. Rows without a file or a
+/// caption are excluded and told to `warn`. Throws UsageError for missing columns, paths that leave
+/// the root, more than half of the rows unusable.
+[[nodiscard]] std::unique_ptr<Source> make_manifest_source(
+    const SourceOptions& options, int threads, const std::function<void(const std::string&)>& warn);
+
 /// For synthetic sources. Throws UsageError for kinds and sizes that cannot be.
 [[nodiscard]] std::unique_ptr<Source> make_synthetic_source(const SourceOptions& options);
 

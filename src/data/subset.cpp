@@ -6,8 +6,10 @@
 #include <tuple>
 
 #include "core/file.h"
+#include "data/captions.h"
 #include "data/order_plan.h"
 #include "data/parallel.h"
+#include "data/sample_copy.h"
 #include "data/siphash.h"
 #include "data/source.h"
 #include "plumbline/error.h"
@@ -33,21 +35,69 @@ std::string identity_of(const Source& source, const SampleRef& ref, const std::s
   return std::filesystem::path(source.shard(ref)).filename().string() + "\n" + source.key(ref);
 }
 
-/// All samples of a source with their hashes: reads every key.
+struct Condition {
+  std::string field, value;
+};
+
+std::vector<Condition> conditions_of(const std::vector<std::string>& where) {
+  std::vector<Condition> conditions;
+  for (const std::string& text : where) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw UsageError(str("--where '", text, "' is not FIELD=VALUE"));
+    }
+    conditions.push_back({text.substr(0, equals), text.substr(equals + 1)});
+  }
+  return conditions;
+}
+
+bool holds(const LoadedSample& sample, const std::vector<Condition>& conditions) {
+  const GroupMember* member = sample.parts.group.find("json");
+  if (sample.bad || !member) return false;
+  const std::string_view text(reinterpret_cast<const char*>(sample.bytes.data()) + member->offset,
+                              member->size);
+  return std::all_of(conditions.begin(), conditions.end(),
+                     [&](const Condition& c) { return json_scalar(text, c.field) == c.value; });
+}
+
+/// The hash of a sample, or nothing when it must not be taken.
+std::optional<std::uint64_t> judge(const Source& source, const SampleRef& ref,
+                                   const SubsetOptions& options,
+                                   const std::vector<Condition>& conditions, LoadedSample& sample) {
+  if (conditions.empty() && options.identity != "sha256") {
+    return siphash(identity_of(source, ref, options.identity), options.seed);
+  }
+  load_sample(source, ref, sample);
+  if (!conditions.empty() && !holds(sample, conditions)) return std::nullopt;
+  if (options.identity != "sha256") {
+    return siphash(identity_of(source, ref, options.identity), options.seed);
+  }
+  const std::span<const std::uint8_t> image = sample.parts.image;
+  return siphash(sha256_hex({reinterpret_cast<const char*>(image.data()), image.size()}),
+                 options.seed);
+}
+
+/// All samples of a source with their hashes: reads every key, for some options every sample.
 std::vector<Candidate> hash_source(const Source& source, std::uint32_t number,
                                    const SubsetOptions& options, int threads) {
-  std::vector<Candidate> all(source.size());
+  const std::vector<Condition> conditions = conditions_of(options.where);
+  std::vector<std::optional<Candidate>> judged(source.size());
   const std::uint64_t n = source.size();
   const auto pieces = static_cast<std::int64_t>((n + kFindAtOnce - 1) / kFindAtOnce);
   parallel_for(pieces, threads, [&](std::int64_t piece) {
     const std::uint64_t first = static_cast<std::uint64_t>(piece) * kFindAtOnce;
     std::vector<SampleRef> refs;
     source.find(first, std::min(kFindAtOnce, n - first), refs);
+    LoadedSample sample;
     for (std::size_t i = 0; i < refs.size(); ++i) {
-      const std::string identity = identity_of(source, refs[i], options.identity);
-      all[first + i] = {siphash(identity, options.seed), number, first + i};
+      const auto hash = judge(source, refs[i], options, conditions, sample);
+      if (hash) judged[first + i] = {*hash, number, first + i};
     }
   });
+  std::vector<Candidate> all;
+  for (const auto& candidate : judged) {
+    if (candidate) all.push_back(*candidate);
+  }
   return all;
 }
 
@@ -84,25 +134,26 @@ std::string provenance_of(const SubsetOptions& options,
                     {"samples", sources[i]->size()},
                     {"fingerprint", sources[i]->fingerprint()}});
   }
-  const nlohmann::ordered_json object = {
-      {"command", sources.size() == 1 ? "data subset" : "data mix"},
-      {"samples", options.samples},
-      {"seed", options.seed},
-      {"identity", options.identity},
-      {"samples_per_shard", options.samples_per_shard},
-      {"sources", list}};
+  nlohmann::ordered_json object = {{"command", sources.size() == 1 ? "data subset" : "data mix"},
+                                   {"samples", options.samples},
+                                   {"seed", options.seed},
+                                   {"identity", options.identity},
+                                   {"samples_per_shard", options.samples_per_shard},
+                                   {"sources", list}};
+  if (!options.where.empty()) object["where"] = options.where;
   return object.dump();
 }
 
 void check(const SubsetOptions& options) {
   if (options.sources.empty()) throw UsageError("no shards to choose from");
   if (options.samples < 1) throw UsageError(str("samples: ", options.samples, " is below 1"));
-  if (options.identity != "key" && options.identity != "shard+key") {
-    throw UsageError(str("identity '", options.identity, "' is neither key nor shard+key"));
+  if (options.identity != "key" && options.identity != "shard+key" &&
+      options.identity != "sha256") {
+    throw UsageError(str("identity '", options.identity, "' is none of key, shard+key, sha256"));
   }
   for (const SourceOptions& source : options.sources) {
-    if (!source.synthetic.empty()) {
-      throw UsageError(str("source ", source.name, " is synthetic: it has no members to copy"));
+    if (source.shards.empty()) {
+      throw UsageError(str("source ", source.name, " has no shards: no members to copy"));
     }
   }
 }
@@ -123,11 +174,11 @@ SubsetReport subset(const SubsetOptions& options, const Progress& progress) {
   std::vector<Candidate> chosen;
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const std::string& name = sources[i]->name();
-    if (sources[i]->size() < shares[i]) {
-      throw UsageError(str("source ", name, ": ", shares[i], " samples wanted, but it has ",
-                           sources[i]->size()));
-    }
     auto all = hash_source(*sources[i], static_cast<std::uint32_t>(i), options, threads);
+    if (all.size() < shares[i]) {
+      throw UsageError(str("source ", name, ": ", shares[i], " samples wanted, but it has ",
+                           all.size(), options.where.empty() ? "" : " that --where allows"));
+    }
     std::sort(all.begin(), all.end());
     check_repeats(all, name, options.identity);
     const auto end = all.begin() + static_cast<std::ptrdiff_t>(shares[i]);
@@ -139,17 +190,9 @@ SubsetReport subset(const SubsetOptions& options, const Progress& progress) {
 
   const ShardFolder folder{options.out, options.samples, options.samples_per_shard, threads,
                            provenance_of(options, sources)};
-  report.written = write_shard_folder(
-      folder,
-      [&](std::int64_t i, const std::function<void(std::string_view)>& sink) {
-        const Candidate& c = chosen[static_cast<std::size_t>(i)];
-        std::vector<SampleRef> ref;
-        sources[c.source]->find(c.ordinal, 1, ref);
-        std::vector<std::uint8_t> bytes(ref[0].record.bytes);
-        sources[c.source]->read(ref[0], bytes);
-        sink({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-      },
-      progress);
+  std::vector<ChosenSample> samples;
+  for (const Candidate& c : chosen) samples.push_back({c.source, c.ordinal});
+  report.written = copy_samples(sources, samples, folder, progress);
   return report;
 }
 

@@ -14,7 +14,8 @@ struct SubsetOptions {
   std::vector<SourceOptions> sources;  ///< one for a subset; several, by weight, for a mixture
   std::int64_t samples = 0;
   std::uint64_t seed = 0;
-  std::string identity = "key";  ///< key | shard+key: what is hashed
+  std::string identity = "key";    ///< key | shard+key | sha256 (of the image): what is hashed
+  std::vector<std::string> where;  ///< FIELD=VALUE of the json member; all must hold
   std::string out;
   std::string index_dir;
   bool allow_pipe = false;

@@ -1,4 +1,5 @@
 // The `data:` section of a run file.
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -38,6 +39,15 @@ void describe(OptionVisitor& v, SourceOptions& source) {
             });
   v.value("image_keys", source.image_keys, "member suffixes of the image, first present wins");
   v.choice("missing", source.missing, {"error", "skip"}, "a shard that is not there");
+  v.path("manifest", source.manifest, "CSV, TSV or JSONL of image files, instead of shards");
+  v.path("root", source.root, "folder that its image paths are relative to");
+  v.section("columns", "of the manifest", [&](OptionVisitor& c) {
+    c.text("image", source.columns.image, "path of the image");
+    c.text("key", source.columns.key, "empty = the path");
+    c.value("captions", source.columns.captions, "empty = captions.keys");
+    c.value("header", source.columns.header, "names of a table without a header line");
+    c.value("raw", source.columns.raw, "quotes are ordinary characters");
+  });
   v.section("synthetic", "generated pictures instead of shards", [&](OptionVisitor& s) {
     s.choice("kind", source.synthetic, {"", "pixels", "jpeg"}, "");
     s.value("samples", source.synthetic_samples, {0, kMany}, "");
@@ -47,8 +57,8 @@ void describe(OptionVisitor& v, SourceOptions& source) {
   });
   v.check(!source.name.empty(), "name", "is required");
   v.check(source.weight > 0, "weight", "must be positive");
-  v.check(!source.shards.empty() || !source.synthetic.empty(), "shards",
-          "is required (or synthetic)");
+  v.check(!source.shards.empty() || !source.manifest.empty() || !source.synthetic.empty(), "shards",
+          "is required (or manifest, or synthetic)");
   v.check(source.synthetic.empty() || source.synthetic_samples > 0, "synthetic",
           "needs samples > 0");
 }
@@ -58,6 +68,18 @@ void describe(OptionVisitor& v, TrainTransformOptions& transform) {
   v.value("ratio", transform.ratio, "aspect of a crop; 1.3333 means exactly 4/3");
   v.choice("mode", transform.mode, {"crop", "eval", "simclr"}, "eval has no randomness");
   v.value("views", transform.views, {1, 2}, "independently augmented images of a sample");
+  v.value("flip", transform.flip, {0, 1}, "probability of a left-right flip; crop mode");
+  v.value("color_jitter", transform.color_jitter,
+          "spread of brightness, contrast, saturation, hue; crop mode");
+  v.value("color_jitter_prob", transform.color_jitter_prob, {0, 1}, "probability of the jitter");
+  v.value("gray_scale_prob", transform.gray_scale_prob, {0, 1}, "probability of grey; crop mode");
+  const std::vector<double>& jitter = transform.color_jitter;
+  v.check(jitter.empty() || jitter.size() == 4, "color_jitter", "needs four spreads, or none");
+  v.check(std::ranges::all_of(jitter, [](double x) { return x >= 0 && x <= 10; }), "color_jitter",
+          "needs spreads from 0 to 10");
+  v.check(jitter.size() != 4 || jitter[3] <= 0.5, "color_jitter", "needs a hue spread <= 0.5");
+  v.check(transform.color_jitter_prob == 0 || !jitter.empty(), "color_jitter_prob",
+          "needs color_jitter");
   v.check(
       transform.scale[0] > 0 && transform.scale[0] <= transform.scale[1] && transform.scale[1] <= 1,
       "scale", "needs 0 < lo <= hi <= 1");
@@ -67,6 +89,8 @@ void describe(OptionVisitor& v, TrainTransformOptions& transform) {
 }
 
 }  // namespace
+
+void describe_source(OptionVisitor& v, SourceOptions& source) { describe(v, source); }
 
 void describe(OptionVisitor& v, DataOptions& data) {
   v.list(
@@ -85,6 +109,15 @@ void describe(OptionVisitor& v, DataOptions& data) {
   v.value("threads", data.threads, {0, 1024}, "decoding threads a rank; 0 = auto");
   v.value("memory_mb", data.memory_mb, {16, 1e7}, "hard bound of the loader");
   v.value("allow_pipe", data.allow_pipe, "shards may be `pipe:` commands");
+  v.section("pipe", "how commands are read", [&](OptionVisitor& p) {
+    p.value("timeout_s", data.pipe.timeout_s, {0.1, 1e6}, "no byte for so long: tried again");
+    p.value("tries", data.pipe.tries, {1, 1000}, "without progress, before the run ends");
+    p.value("wait_s", data.pipe.wait_s, {0, 60}, "before the second try; doubles up to 60 s");
+  });
+  v.section("cache", "whole `pipe:` shards kept on this host", [&](OptionVisitor& c) {
+    c.path("dir", data.cache.dir, "null = none");
+    c.value("gb", data.cache.gb, {0, 1e9}, "1e9 bytes; the least recently opened shards go");
+  });
   v.section("errors", "budget of bad samples", [&](OptionVisitor& e) {
     e.value("max_rate", data.errors.max_rate, {0, 1}, "share of the last 100,000 samples");
     e.value("max_consecutive", data.errors.max_consecutive, {1, kMany}, "");

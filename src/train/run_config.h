@@ -22,7 +22,7 @@ struct RunOptions {
 
 struct ModelSection {
   std::string name = "ViT-B-32";
-  std::string config;  ///< inline mapping as JSON; wins over name
+  std::string config;   ///< inline mapping as JSON; wins over name
   std::string classes;  ///< file of class names: a classifier
   std::string init;
   bool lock_image = false;
@@ -35,6 +35,7 @@ struct ModelSection {
 struct LossOptions {
   std::string kind = "clip";
   double max_logit_scale = 100.0;
+  std::string tier = "auto";
 };
 
 struct TrainOptions {
@@ -103,5 +104,7 @@ struct RunConfig {
 
 /// Lists the options of `data:`.
 void describe(OptionVisitor& v, DataOptions& data);
+/// Those of an item of `data.sources`.
+void describe_source(OptionVisitor& v, SourceOptions& source);
 
 }  // namespace plumbline

@@ -1,9 +1,13 @@
-// Damaged bytes, a few thousand variants from a fixed seed: the answer is a result or a named
-// error, never a crash (the sanitizer presets run this too).
+// Damaged bytes, a few thousand variants from a fixed seed (PLUMBLINE_FUZZ_VARIANTS: more): the
+// answer is a result or a named error, never a crash (the sanitizer presets run this too).
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
 
 #include "core/philox.h"
 #include "data/captions.h"
+#include "data/jpeg_baseline.h"
 #include "data/manifest.h"
 #include "data/sample_group.h"
 #include "data/utf8.h"
@@ -12,6 +16,11 @@
 
 namespace plumbline {
 namespace {
+
+std::uint32_t variants() {
+  const char* text = std::getenv("PLUMBLINE_FUZZ_VARIANTS");
+  return text ? static_cast<std::uint32_t>(std::max(4000, std::atoi(text))) : 4000;
+}
 
 /// `text` with 1 to 4 bytes changed and sometimes cut.
 std::string damaged(std::string text, std::uint32_t variant) {
@@ -33,7 +42,7 @@ TEST(Fuzz, TarScanner) {
                                     {"b.txt", std::string(700, 'b')}});
   const std::string name = "fuzz";
   int errors = 0;
-  for (std::uint32_t variant = 0; variant < 4000; ++variant) {
+  for (std::uint32_t variant = 0; variant < variants(); ++variant) {
     const std::string bytes = damaged(whole, variant);
     const MemoryBytes source({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()},
                              name);
@@ -53,11 +62,37 @@ TEST(Fuzz, TarScanner) {
   EXPECT_GT(errors, 2000);
 }
 
+TEST(Fuzz, ImageHeadersAndData) {
+  const std::string whole = jpeg_of(1, 24);
+  DecodeLimits limits;
+  limits.max_pixels = 100'000;
+  ImageDecoder decoder(limits);
+  Image image;
+  std::uint32_t refused = 0, recoded = 0;
+  for (std::uint32_t variant = 0; variant < variants(); ++variant) {
+    const std::string bytes = damaged(whole, variant);
+    const std::span<const std::uint8_t> view(reinterpret_cast<const std::uint8_t*>(bytes.data()),
+                                             bytes.size());
+    (void)needs_baseline(view);
+    const auto probed = probe_image(view, limits);
+    const bool bad = decoder.decode(view, image).has_value();
+    refused += bad ? 1 : 0;
+    const auto* info = std::get_if<ImageInfo>(&probed);
+    if (!info) continue;
+    recoded += std::holds_alternative<BadSample>(to_baseline(view)) ? 0 : 1;
+    if (bad) continue;
+    ASSERT_EQ(image.pixels_HWC.size(),
+              std::size_t{3} * static_cast<std::size_t>(info->width * info->height));
+  }
+  EXPECT_GT(refused, variants() / 5);
+  EXPECT_GT(recoded, 0U);
+}
+
 TEST(Fuzz, JsonTableAndUtf8) {
   const std::string json = R"({"a": NaN, "t": ["x\u00e4\ud83d\ude00", {"n": 1e9}], "z": "ä"})";
   const std::string table = "key,caption\n1,\"quoted, \"\"cell\"\"\"\r\n2,\xe2\x82\xac\n";
   int accepted = 0;
-  for (std::uint32_t variant = 0; variant < 4000; ++variant) {
+  for (std::uint32_t variant = 0; variant < variants(); ++variant) {
     const auto strings = json_strings(damaged(json, variant), "t");
     accepted += strings && !strings->empty() ? 1 : 0;
     const std::string text = damaged(table, variant);

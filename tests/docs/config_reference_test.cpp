@@ -1,8 +1,10 @@
 // The table of docs/reference/config.md is the one that the program writes from its options. With
 // PLUMBLINE_UPDATE_DOCS=1 the test writes it into the page.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -38,6 +40,22 @@ TEST(ConfigReference, PageHoldsTheTableOfTheProgram) {
   }
   EXPECT_EQ(page.substr(first, end - first), expected)
       << "PLUMBLINE_UPDATE_DOCS=1 docs_test writes the page";
+}
+
+/// configs/data/*.yaml are bases of run files, as docs/how-to/prepare-shards.md uses them.
+TEST(DataFiles, EachIsTheBaseOfARun) {
+  namespace fs = std::filesystem;
+  const fs::path run = fs::temp_directory_path() / ("plumbline-base-" + std::to_string(getpid()));
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(PLUMBLINE_SOURCE_DIR "/configs/data")) {
+    std::ofstream(run) << "base: " << entry.path().string() << "\ntrain: {steps: 1}\n";
+    const RunConfig config = read_run(run.string(), {});
+    ASSERT_EQ(config.data.sources.size(), 1U) << entry.path();
+    EXPECT_FALSE(config.data.sources[0].shards.empty()) << entry.path();
+    ++files;
+  }
+  fs::remove(run);
+  EXPECT_EQ(files, 7);
 }
 
 }  // namespace
