@@ -43,6 +43,7 @@ TrainingState training_of(const Checkpoint& checkpoint, const RunConfig& config)
   TrainingState state;
   state.name = config.run.name;
   state.moments = checkpoint.optimizer;
+  state.average = checkpoint.ema;
   state.optimizer = config.optimizer;
   state.epoch = checkpoint.progress.loader.epoch;
   state.step = checkpoint.progress.step;
@@ -55,7 +56,10 @@ ExitCode run_export(const Arguments& arguments) {
   refuse_existing(arguments.out);
   const bool training = arguments.format == "openclip-train";
   const std::string folder = resolve_checkpoint(arguments.checkpoint);
-  const Checkpoint checkpoint = read_checkpoint(folder, training);
+  Checkpoint checkpoint = read_checkpoint(folder, training);
+  // Weights alone are the averaged ones, where there are any, as evaluate and embed take them.
+  const bool raw = std::filesystem::path(arguments.checkpoint).filename() == "model.safetensors";
+  if (!training && !raw && !checkpoint.ema.empty()) checkpoint.model = checkpoint.ema;
   const RunConfig config = parse_run(checkpoint.config_yaml, folder + "/manifest.json");
   const ExportedModel model = model_of(checkpoint, config, folder);
   if (!model.options.class_names.empty() && arguments.format != "safetensors") {

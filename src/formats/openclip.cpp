@@ -222,6 +222,16 @@ void write_group(TorchWriter& out, const OptimizerOptions& options, bool decayed
   out.end_dict();
 }
 
+void write_state(TorchWriter& out, const char* key, const NamedTensors& tensors) {
+  out.text(key);
+  out.begin_dict();
+  for (const auto& [name, tensor] : tensors) {
+    out.text("module." + name);
+    out.tensor(tensor);
+  }
+  out.end_dict();
+}
+
 void write_optimizer(TorchWriter& out, const TrainingState& state,
                      const std::vector<TensorShape>& tensors) {
   std::map<std::string, at::Tensor> moments(state.moments.begin(), state.moments.end());
@@ -370,13 +380,8 @@ void write_openclip_training(const std::string& path, const ExportedModel& model
   count("epoch", state.epoch);
   out.text("name");
   out.text(state.name);
-  out.text("state_dict");
-  out.begin_dict();
-  for (const auto& [name, tensor] : model.tensors) {
-    out.text("module." + name);
-    out.tensor(tensor);
-  }
-  out.end_dict();
+  write_state(out, "state_dict", model.tensors);
+  if (!state.average.empty()) write_state(out, "state_dict_ema", state.average);
   out.text("optimizer");
   write_optimizer(out, state, tensor_shapes(model.options));
   count("global_step", state.step);

@@ -50,6 +50,7 @@ void write_openclip_folder(const std::string& folder, const ExportedModel& model
 struct TrainingState {
   std::string name;
   NamedTensors moments;  ///< as AdamW::state()
+  NamedTensors average;  ///< averaged weights, which become state_dict_ema; empty: none
   OptimizerOptions optimizer;
   std::int64_t epoch = 0, step = 0, applied_steps = 0, samples = 0;
 };

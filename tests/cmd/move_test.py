@@ -182,6 +182,22 @@ class Training(ForeignTest):
         third = self.move_out(second, "openclip-train", name="again") / file.name
         self.assertEqual(third.read_bytes().count(b"exp_avg"), file.read_bytes().count(b"exp_avg"))
 
+    def test_averaged_weights(self):
+        """Weights alone are the averaged ones, a training file holds both."""
+        self.plumbline("train", self.run_file(steps=4), "--set", "train.ema=0.5")
+        checkpoint = self.folder / "run" / "checkpoints" / "step-00000004"
+        average = load_file(checkpoint / "model_ema.safetensors")
+        self.assertFalse(torch.equal(average["visual.proj"], self.weights(checkpoint)["visual.proj"]))
+        for path, expected in ((checkpoint, average), (self.folder / "run", average),
+                               (checkpoint / "model.safetensors", self.weights(checkpoint))):
+            out = self.move_out(path, "safetensors", name=f"out-{path.name}")
+            self.same(load_file(out / "model.safetensors"), expected)
+        (file,) = self.move_out(checkpoint, "openclip-train").iterdir()
+        written = torch.load(file, weights_only=True)
+        for key, expected in (("state_dict", self.weights(checkpoint)),
+                              ("state_dict_ema", average)):
+            self.same({k.removeprefix("module."): v for k, v in written[key].items()}, expected)
+
     def test_the_moved_run_goes_on(self):
         """Four steps, out to OpenCLIP's file and back, four more: as eight in one go."""
         whole = self.run_file("whole", 8)
