@@ -209,7 +209,8 @@ TEST(FindLoss, ListsTheKnownNames) {
     (void)find_loss("clap");
     FAIL() << "accepted an unknown loss";
   } catch (const UsageError& error) {
-    EXPECT_STREQ(error.what(), "unknown loss 'clap' (known: clip, siglip, ntxent)");
+    EXPECT_STREQ(error.what(),
+                 "unknown loss 'clap' (known: clip, siglip, ntxent; of labels: cross_entropy)");
   }
 }
 
