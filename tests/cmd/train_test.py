@@ -60,6 +60,18 @@ class Ranks(ProgramTest):
         self.assertGreater(len(quarantine), 10)  # about 1 of 9 is of the ninth class
         self.assertTrue(all(json.loads(line)["class"] == "no_label" for line in quarantine))
 
+    def test_zero1_changes_no_bit_of_weights_and_moments(self):
+        for name, zero1 in (("parts", "true"), ("whole", "false")):
+            self.plumbline("train", self.run_file(name), "--set", f"optimizer.zero1={zero1}",
+                           ranks=4)
+        for parts, whole in zip(self.metrics("parts"), self.metrics("whole")):
+            self.assertEqual(parts["loss"], whole["loss"], parts["step"])
+            self.assertAlmostEqual(parts["grad_norm"] / whole["grad_norm"], 1, delta=1e-12)
+        for file in ("model.safetensors", "optimizer-00000-of-00001.safetensors"):
+            a, b = (self.folder / name / "checkpoints" / "step-00000020" / file
+                    for name in ("parts", "whole"))
+            self.assertEqual(a.read_bytes(), b.read_bytes(), file)
+
     def test_two_runs_are_bitwise_equal(self):
         self.plumbline("train", self.run_file("a"), ranks=2)
         self.plumbline("train", self.run_file("b"), ranks=2)
@@ -109,6 +121,22 @@ class Resume(ProgramTest):
         for a, b in zip(self.metrics("whole"), self.metrics("cut")):
             self.assertEqual(a["step"], b["step"])
             self.assertLess(abs(a["loss"] - b["loss"]), 2e-5 * abs(a["loss"]), a["step"])
+
+    def test_the_average_of_the_weights_goes_on_where_it_stood(self):
+        ema = ("--set", "train.ema=0.9", "--set", "checkpoint.every_steps=10",
+               "--set", "checkpoint.keep_last=9")
+        self.plumbline("train", self.run_file("whole"), *ema)
+        self.plumbline("train", self.run_file("cut"), *ema)
+        checkpoints = self.folder / "cut" / "checkpoints"
+        for file in (checkpoints / "step-00000020").iterdir():
+            file.unlink()
+        self.plumbline("train", self.folder / "cut.yaml", *ema)
+        files = [self.folder / name / "checkpoints" / "step-00000020"
+                 for name in ("whole", "cut")]
+        for file in ("model.safetensors", "model_ema.safetensors"):
+            self.assertEqual((files[0] / file).read_bytes(), (files[1] / file).read_bytes(), file)
+        self.assertNotEqual((files[0] / "model.safetensors").read_bytes(),
+                            (files[0] / "model_ema.safetensors").read_bytes())
 
     def test_damaged_checkpoint_falls_back_to_the_one_before(self):
         config = self.run_file("run", 20)
