@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <string>
 
+#include "kernels/bfloat16.h"
+
 struct CUstream_st;  // *cudaStream_t, without the CUDA header
 
 namespace plumbline {
@@ -18,9 +20,6 @@ enum class PixelType { float32, bfloat16 };
 using NormaliseTable = std::array<std::array<float, 256>, 3>;
 [[nodiscard]] NormaliseTable normalise_table(const std::array<float, 3>& mean,
                                              const std::array<float, 3>& std);
-
-/// float32 to bfloat16 bits, round half to even; a NaN stays a (quiet) NaN.
-[[nodiscard]] std::uint16_t bfloat16_bits(float value);
 
 struct PreprocessImageParams {
   const std::uint8_t* pixels_BHWC = nullptr;  ///< B * H * W * 3 bytes; CUDA: 16-byte aligned

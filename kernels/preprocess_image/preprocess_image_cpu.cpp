@@ -1,6 +1,4 @@
 // The reference: one table look-up a value, plane by plane of the output.
-#include <bit>
-
 #include "kernels/preprocess_image/preprocess_image.h"
 #include "plumbline/error.h"
 
@@ -38,12 +36,6 @@ NormaliseTable normalise_table(const std::array<float, 3>& mean, const std::arra
     }
   }
   return table;
-}
-
-std::uint16_t bfloat16_bits(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  if ((bits & 0x7fffffffU) > 0x7f800000U) return static_cast<std::uint16_t>(bits >> 16 | 0x40U);
-  return static_cast<std::uint16_t>((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16);
 }
 
 std::string shape_of(const PreprocessImageParams& p) {
