@@ -10,6 +10,15 @@
 
 namespace plumbline {
 
+/// How the CLIP loss is computed. t0: LibTorch operations tile by tile, any type and device,
+/// float32 or float64. t1: fused elementwise kernels between matrix products; on a CPU float32,
+/// threaded; on GPUs from compute capability 8.0 bfloat16 features and gradients of logits, float32
+/// sums. automatic: t1 for float32 on a CPU, else t0 (on GPUs until t1 is measured there).
+enum class LossTier { automatic, t0, t1 };
+
+/// `auto`, `t0`, `t1`; throws UsageError for another word or a tier that `device` cannot run.
+[[nodiscard]] LossTier read_loss_tier(std::string_view name, at::Device device);
+
 /// This rank's rows. B = global batch = sum of b over ranks; b may differ between ranks.
 struct LossInput {
   at::Tensor image_BD;  ///< [b, D] unit rows, float32 or float64, detached
@@ -18,6 +27,7 @@ struct LossInput {
       logit_scale;  ///< scalar, natural logarithm t; the loss uses min(exp(t), max_logit_scale)
   at::Tensor logit_bias;  ///< scalar, or undefined
   double max_logit_scale = 100.0;
+  LossTier tier = LossTier::automatic;  ///< of clip_loss; the others have t0 alone
 };
 
 /// Gradients of the global mean loss. Tower gradients are for this rank's rows and complete; those
@@ -36,6 +46,9 @@ using LossFunction = LossOutput (*)(const LossInput& input, Communicator& ranks)
 /// Symmetric InfoNCE (Radford et al. 2021, arXiv:2103.00020, Fig. 3) by the row-block algorithm:
 /// rows of this rank's images against the texts of all ranks. Cost 8 b B D FLOP, logits never
 /// stored whole. Off-diagonal sums with a fixed exponent reference, so nothing cancels.
+/// With t1 throws Error, on every rank alike, when the gradients contradict each other:
+/// sum <I, dI> = sum <T, dT> = s/2B sum G x within 1e-4 of s/2B sum |G x|, or a processor is
+/// broken.
 [[nodiscard]] LossOutput clip_loss(const LossInput& input, Communicator& ranks);
 
 /// Sigmoid loss (Zhai et al. 2023, arXiv:2303.15343): (1/B) sum softplus(-y (s x + beta)).

@@ -12,9 +12,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "loss/tiles.h"
 #include "ops/collectives.h"
+#include "ops/contrastive.h"
 #include "plumbline/error.h"
 
 namespace plumbline {
@@ -33,6 +35,7 @@ struct Problem {
   RowLayout layout;
   double scale = 0;
   std::int64_t tile = 0;
+  std::optional<ContrastiveProblem> fused;  ///< the same for tier t1: used with the fixed reference
   [[nodiscard]] at::Tensor logits(std::int64_t first, std::int64_t columns) const {
     return at::mm(image_BD, text_ND.narrow(0, first, columns).t()).mul_(scale);
   }
@@ -84,31 +87,47 @@ struct Exponentials {
   return e;
 }
 
+/// This rank's part of the sums, and the logits of its positives.
+struct PartialSums {
+  at::Tensor row_B, column_N, diagonal_B;
+};
+
+[[nodiscard]] PartialSums partial_sums(const Problem& problem, const Reference& reference) {
+  if (problem.fused && reference.fixed()) {
+    const ContrastiveStatistics sums = contrastive_statistics(*problem.fused);
+    return {sums.row_B, sums.column_N, sums.positive_B * problem.scale};
+  }
+  const auto options = problem.image_BD.options();
+  PartialSums out{at::zeros({problem.image_BD.size(0)}, options),
+                  at::empty({problem.layout.total}, options),
+                  (problem.image_BD * problem.own_text_BD).sum(1).mul_(problem.scale)};
+  problem.for_each_tile([&](std::int64_t first, std::int64_t columns) {
+    const Exponentials e = exponentials(problem, reference, first, columns);
+    out.row_B.add_(e.row_BN.sum(1));
+    out.column_N.narrow(0, first, columns).copy_(e.column_BN.sum(0));
+  });
+  return out;
+}
+
 /// Pass 1. Column sums, positives and the flag of bad rows travel in one all-reduce; each
 /// positive is non-zero on its owner alone, so its sum is exact.
 [[nodiscard]] Statistics sum_terms(const Problem& problem, const Reference& reference,
                                    Communicator& ranks) {
   const RowLayout& layout = problem.layout;
-  const auto options = problem.image_BD.options();
-  const at::Tensor diagonal = (problem.image_BD * problem.own_text_BD).sum(1).mul_(problem.scale);
+  const PartialSums sums = partial_sums(problem, reference);
   Statistics out;
-  out.row_B.exponent =
-      reference.fixed() ? diagonal - reference.constant : diagonal - reference.row_B1.squeeze(1);
+  out.row_B.exponent = reference.fixed() ? sums.diagonal_B - reference.constant
+                                         : sums.diagonal_B - reference.row_B1.squeeze(1);
   out.column_N.exponent = reference.fixed()
                               ? out.row_B.exponent
-                              : diagonal - own(reference.column_N, layout, problem.image_BD);
+                              : sums.diagonal_B - own(reference.column_N, layout, problem.image_BD);
   out.row_B.positive = out.row_B.exponent.exp();
-  out.row_B.others = at::zeros({problem.image_BD.size(0)}, options);
-  const at::Tensor packed = at::zeros({2 * layout.total + 1}, options);
-  out.column_N.others = packed.narrow(0, 0, layout.total);
+  out.row_B.others = sums.row_B;
+  const at::Tensor packed = at::zeros({2 * layout.total + 1}, problem.image_BD.options());
+  out.column_N.others = packed.narrow(0, 0, layout.total).copy_(sums.column_N);
   out.column_N.positive = packed.narrow(0, layout.total, layout.total);
   own(out.column_N.positive, layout, problem.image_BD).copy_(out.column_N.exponent.exp());
-  problem.for_each_tile([&](std::int64_t first, std::int64_t columns) {
-    const Exponentials e = exponentials(problem, reference, first, columns);
-    out.row_B.others.add_(e.row_BN.sum(1));
-    out.column_N.others.narrow(0, first, columns).copy_(e.column_BN.sum(0));
-  });
-  const double smallest = smallest_safe_sum(options.dtype().toScalarType(), layout.total);
+  const double smallest = smallest_safe_sum(problem.image_BD.scalar_type(), layout.total);
   const auto unsafe = [smallest](const Side& side) {
     const at::Tensor sum = side.others + side.positive;
     return ((sum >= smallest) & (sum < std::numeric_limits<double>::infinity())).logical_not();
@@ -138,19 +157,30 @@ struct Exponentials {
 
 struct Gradients {
   at::Tensor image_BD, text_ND;  ///< G T and G^T I, this rank's part of the latter
+  at::Tensor sum_Gx;             ///< double: this rank's rows
+  bool consistent = true;        ///< the three-way identity of plumbline/loss.h
 };
 
-/// Pass 2: tiles of G, and the two products with them.
-[[nodiscard]] Gradients multiply(const Problem& problem, const Reference& reference,
-                                 const Statistics& sums) {
+/// Products with a wrong element are found here, before they reach a weight. Non-finite ones pass:
+/// they come out as such.
+[[nodiscard]] bool agree(const ContrastiveProducts& products, const ContrastiveProblem& problem) {
+  const at::Tensor image = sum_of_products(problem.image_BD, products.image_BD);
+  const at::Tensor text = sum_of_products(problem.text_ND, products.text_ND);
+  const at::Tensor sums = at::cat({products.sums_3, image.view({1}), text.view({1})}).cpu();
+  const auto value = sums.accessor<double, 1>();
+  const double allowed = 1e-4 * value[2];
+  return !(std::abs(value[3] - value[1]) > allowed || std::abs(value[4] - value[1]) > allowed);
+}
+
+/// Pass 2 by tier t0: tiles of G, and the two products with them.
+[[nodiscard]] Gradients multiply_tiles(const Problem& problem, const Reference& reference,
+                                       const at::Tensor& u_B, const at::Tensor& v_N,
+                                       const at::Tensor& diagonal_B) {
   const RowLayout& layout = problem.layout;
-  const at::Tensor u_B1 = (sums.row_B.others + sums.row_B.positive).reciprocal_().unsqueeze(1);
-  const at::Tensor v_N = (sums.column_N.others + sums.column_N.positive).reciprocal_();
-  const at::Tensor diagonal = (sums.row_B.others * u_B1.squeeze(1) +
-                               own(sums.column_N.others * v_N, layout, problem.image_BD))
-                                  .neg_();
+  const at::Tensor u_B1 = u_B.unsqueeze(1);
   Gradients out{.image_BD = at::zeros_like(problem.image_BD),
-                .text_ND = at::empty_like(problem.text_ND)};
+                .text_ND = at::empty_like(problem.text_ND),
+                .sum_Gx = {}};
   problem.for_each_tile([&](std::int64_t first, std::int64_t columns) {
     const Exponentials e = exponentials(problem, reference, first, columns);
     const at::Tensor v = v_N.narrow(0, first, columns);
@@ -158,13 +188,71 @@ struct Gradients {
         reference.fixed() ? e.row_BN.mul_(u_B1 + v) : e.row_BN.mul_(u_B1).add_(e.column_BN.mul_(v));
     const auto positives = positives_in_tile(G_BN, first, layout.offset);
     if (positives.view.defined()) {
-      positives.view.copy_(diagonal.narrow(0, positives.first_row, positives.rows));
+      positives.view.copy_(diagonal_B.narrow(0, positives.first_row, positives.rows));
     }
     out.image_BD.addmm_(G_BN, problem.text_ND.narrow(0, first, columns));
     at::Tensor text = out.text_ND.narrow(0, first, columns);
     at::mm_out(text, G_BN.t(), problem.image_BD);
   });
+  // sum_ij G_ij x_ij without another pass: x_ij = <I_i, T_j>.
+  out.sum_Gx = (problem.image_BD * out.image_BD).sum(at::kDouble);
   return out;
+}
+
+/// Pass 2: G from the sums of all ranks, and the products with it.
+[[nodiscard]] Gradients multiply(const Problem& problem, const Reference& reference,
+                                 const Statistics& sums) {
+  const at::Tensor u_B = (sums.row_B.others + sums.row_B.positive).reciprocal_();
+  const at::Tensor v_N = (sums.column_N.others + sums.column_N.positive).reciprocal_();
+  const at::Tensor diagonal_B =
+      (sums.row_B.others * u_B + own(sums.column_N.others * v_N, problem.layout, problem.image_BD))
+          .neg_();
+  if (!problem.fused || !reference.fixed()) {
+    return multiply_tiles(problem, reference, u_B, v_N, diagonal_B);
+  }
+  const ContrastiveProducts products = contrastive_products(
+      *problem.fused, u_B.to(at::kFloat), v_N.to(at::kFloat), diagonal_B.to(at::kFloat));
+  return {.image_BD = products.image_BD,
+          .text_ND = products.text_ND,
+          .sum_Gx = products.sums_3[0],
+          .consistent = agree(products, *problem.fused)};
+}
+
+[[nodiscard]] bool use_fused(const LossInput& input) {
+  const bool is_float = input.image_BD.scalar_type() == at::kFloat;
+  if (input.tier == LossTier::t1 && !is_float) {
+    throw UsageError("loss.tier: t1 takes float32 features, not float64");
+  }
+  return input.tier == LossTier::t1 ||
+         (input.tier == LossTier::automatic && is_float && input.image_BD.is_cpu());
+}
+
+[[nodiscard]] Problem problem_of(const LossInput& input, Communicator& ranks) {
+  Problem problem;
+  const bool fused = use_fused(input);
+  // Tier t1 of a GPU sees bfloat16 features throughout, so that all its sums are of the same x.
+  const auto as_seen = [&](const at::Tensor& x_BD) {
+    return x_BD.detach().to(fused && x_BD.is_cuda() ? at::kBFloat16 : x_BD.scalar_type());
+  };
+  problem.image_BD = as_seen(input.image_BD).contiguous();
+  problem.own_text_BD = as_seen(input.text_BD);
+  problem.layout = agree_on_rows(problem.image_BD, ranks);
+  problem.text_ND = gather_rows(problem.own_text_BD, problem.layout, ranks);
+  problem.scale = read_logit_scale(input);
+  problem.tile = tile_columns(problem.image_BD, problem.layout.total);
+  if (fused) {
+    problem.fused = ContrastiveProblem{
+        .image_BD = problem.image_BD,
+        .text_ND = problem.text_ND,
+        .offset = problem.layout.offset,
+        .scale = at::full({}, problem.scale, problem.image_BD.options().dtype(at::kFloat))};
+  }
+  if (problem.image_BD.scalar_type() == at::kBFloat16) {  // what t0's slow path needs
+    problem.image_BD = problem.image_BD.to(at::kFloat);
+    problem.own_text_BD = problem.own_text_BD.to(at::kFloat);
+    problem.text_ND = problem.text_ND.to(at::kFloat);
+  }
+  return problem;
 }
 
 }  // namespace
@@ -172,13 +260,7 @@ struct Gradients {
 LossOutput clip_loss(const LossInput& input, Communicator& ranks) {
   const at::NoGradGuard no_grad;
   check_loss_input(input, "clip");
-  Problem problem;
-  problem.image_BD = input.image_BD.detach().contiguous();
-  problem.own_text_BD = input.text_BD.detach();
-  problem.layout = agree_on_rows(problem.image_BD, ranks);
-  problem.text_ND = gather_rows(problem.own_text_BD, problem.layout, ranks);
-  problem.scale = read_logit_scale(input);
-  problem.tile = tile_columns(problem.image_BD, problem.layout.total);
+  const Problem problem = problem_of(input, ranks);
   constexpr std::int64_t kMostRows = 1 << 24;  // sums of that many terms stay in float32's range
   if (problem.layout.total > kMostRows) {
     throw Error(
@@ -199,13 +281,19 @@ LossOutput clip_loss(const LossInput& input, Communicator& ranks) {
       row_loss(owned(sums.column_N.others), owned(sums.column_N.positive), sums.column_N.exponent);
   const Gradients G = multiply(problem, reference, sums);
 
+  const at::Tensor shared = at::zeros({2}, losses.options().dtype(at::kDouble));
+  shared[0] = losses.sum(at::kDouble).div_(two_B);
+  shared[1] = G.consistent ? 0.0 : 1.0;
+  all_reduce(shared, Reduce::sum, ranks);
+  if (problem.fused && shared[1].item<double>() != 0) {
+    throw Error(str("clip loss: on ", shared[1].item<double>(),
+                    " rank(s) the gradients contradict each other: a processor or its memory "
+                    "computes wrongly (this is rank ",
+                    ranks.rank(), G.consistent ? ", not one of them)" : ", one of them)"));
+  }
   LossOutput out;
-  out.loss = losses.sum(at::kDouble).div_(two_B);
-  all_reduce(out.loss, Reduce::sum, ranks);
-  // sum_ij G_ij x_ij without another pass: x_ij = <I_i, T_j>.
-  out.d_logit_scale = (problem.image_BD * G.image_BD)
-                          .sum(at::kDouble)
-                          .mul_(problem.scale / two_B)
+  out.loss = shared[0];
+  out.d_logit_scale = (G.sum_Gx * (problem.scale / two_B))
                           .to(input.logit_scale.scalar_type())
                           .view_as(input.logit_scale);
   out.d_image_BD = G.image_BD.mul_(problem.scale / two_B);

@@ -3,6 +3,7 @@
 #include <array>
 #include <string>
 
+#include "kernels/contrastive/contrastive.h"
 #include "plumbline/error.h"
 #include "plumbline/loss.h"
 
@@ -21,6 +22,14 @@ constexpr std::array kLosses = {
 };
 
 }  // namespace
+
+LossTier read_loss_tier(std::string_view name, at::Device device) {
+  if (name == "auto") return LossTier::automatic;
+  if (name == "t0") return LossTier::t0;
+  if (name != "t1") throw UsageError(str("loss.tier: unknown '", name, "' (known: auto, t0, t1)"));
+  if (device.is_cuda()) cuda::check_contrastive_device(device.index());
+  return LossTier::t1;
+}
 
 LossFunction find_loss(std::string_view kind) {
   std::string known;

@@ -53,6 +53,8 @@ void describe(OptionVisitor& v, TokenizerOptions& t) {
 void describe(OptionVisitor& v, LossOptions& loss) {
   v.text("kind", loss.kind, "`clip`, `siglip`, or `cross_entropy` (labels, needs model.classes)");
   v.value("max_logit_scale", loss.max_logit_scale, {1, 200}, "the scale is clamped to it");
+  v.choice("tier", loss.tier, {"auto", "t0", "t1"},
+           "of `clip`: t0 LibTorch tiles; t1 fused kernels (GPU: bfloat16, sm_80 and up)");
 }
 
 void describe(OptionVisitor& v, TrainOptions& train) {

@@ -70,6 +70,7 @@ TrainStep::TrainStep(const RunConfig& config, ClipModel& model, Ranks& ranks, at
       ranks_(ranks),
       device_(device),
       loss_(model.is_classifier() ? nullptr : find_loss(config.loss.kind)),
+      tier_(read_loss_tier(config.loss.tier, device)),
       trained_(trained_parameters(config.model, model)),
       reducer_(trained_, device.is_cuda() ? *ranks.device : *ranks.host,
                GradientReducer::kBucketBytes, config.optimizer.zero1),
@@ -109,6 +110,7 @@ LossOutput TrainStep::loss_of(const Features& features, const at::Tensor& labels
   input.logit_scale = model_.logit_scale().detach();
   if (model_.logit_bias().defined()) input.logit_bias = model_.logit_bias().detach();
   input.max_logit_scale = config_.loss.max_logit_scale;
+  input.tier = tier_;
   return loss_(input, ranks);
 }
 

@@ -50,6 +50,7 @@ class TrainStep {
   Ranks& ranks_;
   at::Device device_;
   LossFunction loss_;  ///< null for a classifier
+  LossTier tier_;
   NamedTensors trained_;
   GradientReducer reducer_;
   AdamW optimizer_;
