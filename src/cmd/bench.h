@@ -18,6 +18,7 @@ struct BenchOptions {
 /// equal (whether the peer's result is the same, or null). Throws Error for input it cannot read.
 using BenchFunction = nlohmann::ordered_json (*)(const BenchOptions&);
 
+nlohmann::ordered_json bench_loss(const BenchOptions& options);
 nlohmann::ordered_json bench_preprocess(const BenchOptions& options);
 nlohmann::ordered_json bench_tokenize(const BenchOptions& options);
 

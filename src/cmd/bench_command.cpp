@@ -28,6 +28,8 @@ struct Bench {
 };
 
 constexpr Bench kBenches[] = {
+    {"loss", "Contrastive loss, forward and backward, on one core", "None: it makes its own",
+     bench_loss},
     {"preprocess", "Decode and transform of photographs on one core",
      "A text file with a JPEG path a line; generated pictures without it", bench_preprocess},
     {"tokenize", "Captions to CLIP ids on one core",
