@@ -104,7 +104,10 @@ LossOutput TrainStep::loss_of(const Features& features, const at::Tensor& labels
   input.image_BD = features.image_BD.detach().to(precise).contiguous();
   if (loss_ == nullptr) {
     const ClassLossOutput loss = cross_entropy_loss(input.image_BD, labels_B, ranks);
-    return {.loss = loss.loss, .d_image_BD = loss.d_logits_BK};
+    LossOutput output;
+    output.loss = loss.loss;
+    output.d_image_BD = loss.d_logits_BK;
+    return output;
   }
   input.text_BD = features.text_BD.detach().to(precise).contiguous();
   input.logit_scale = model_.logit_scale().detach();
