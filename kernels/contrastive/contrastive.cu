@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "kernels/contrastive/contrastive.h"
+#include "kernels/device/rounded.cuh"
 #include "plumbline/error.h"
 
 namespace plumbline::cuda {
@@ -122,17 +123,6 @@ __global__ void add_parts(const float* row_parts, const float* column_parts, Con
   for (std::int64_t k = 0; k < count; ++k) sum += parts[k * stride + i];
   float* out = is_row ? row_B : column_N;
   out[i] += sum;
-}
-
-template <typename T>
-__device__ T rounded(float value);
-template <>
-__device__ float rounded<float>(float value) {
-  return value;
-}
-template <>
-__device__ __nv_bfloat16 rounded<__nv_bfloat16>(float value) {
-  return __float2bfloat16_rn(value);
 }
 
 template <typename T>

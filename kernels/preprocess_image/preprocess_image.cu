@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "kernels/device/rounded.cuh"
 #include "kernels/preprocess_image/preprocess_image.h"
 #include "plumbline/error.h"
 
@@ -19,17 +20,6 @@ struct Normalisation {
   float mean[3];
   float std[3];
 };
-
-template <typename T>
-__device__ T rounded(float value);
-template <>
-__device__ float rounded<float>(float value) {
-  return value;
-}
-template <>
-__device__ __nv_bfloat16 rounded<__nv_bfloat16>(float value) {
-  return __float2bfloat16_rn(value);
-}
 
 /// The _rn intrinsics are never contracted and divide correctly rounded, whatever the flags.
 template <typename T>

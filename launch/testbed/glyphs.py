@@ -13,7 +13,6 @@ Downloads 61 MB of packages once, installs nothing. docs/reference/testbed-glyph
 sources, the rules and the counts.
 """
 
-import argparse
 import collections
 import concurrent.futures
 import csv
@@ -21,15 +20,13 @@ import gzip
 import hashlib
 import json
 import os
-import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 from pathlib import Path
 
 import PIL.features
 
+import command
 import faces
 import glyph_pixels
 import glyph_split
@@ -229,65 +226,5 @@ def fingerprint():
     return digest.hexdigest()
 
 
-def is_built(out):
-    try:
-        return json.loads((out / "manifest.json").read_text())["fingerprint"] == fingerprint()
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
-        return False
-
-
-def replace(out, built):
-    """Puts the finished folder in place; refuses to remove a folder that is not a testbed."""
-    if out.exists() and any(out.iterdir()) and not (out / "manifest.json").exists():
-        raise BuildError(f"{out} holds something else than a testbed; choose another --out")
-    if out.exists():
-        shutil.rmtree(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    built.rename(out)
-
-
-def pack(out, plumbline):
-    """Training shards by the program itself: the same tool as for any other data."""
-    for source in SOURCES:
-        target = out / "train" / source
-        if target.exists():
-            shutil.rmtree(target)
-        command = [plumbline, "data", "pack", "--manifest", out / "manifests" / f"{source}.csv",
-                   "--root", out, "--out", target, "--samples-per-shard", "1000"]
-        try:
-            subprocess.run([str(part) for part in command], check=True)
-        except FileNotFoundError as error:
-            raise BuildError(f"{plumbline} is not there to pack the shards; "
-                             "build it with launch/setup.sh or name it with --plumbline") from error
-        except subprocess.CalledProcessError as error:
-            raise BuildError(f"`data pack` of {source} exited with {error.returncode}") from error
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("data/glyphs"))
-    parser.add_argument("--cache", type=Path, default=packages.default_cache())
-    parser.add_argument("--plumbline", type=Path, default=Path("build/release/plumbline"))
-    options = parser.parse_args()
-    complete = options.out / "complete"
-    if is_built(options.out) and complete.exists():
-        print(f"{options.out} is complete")
-        return
-    if not is_built(options.out):
-        partial = options.out.with_name(f"{options.out.name}.{os.getpid()}.tmp")
-        try:
-            build(partial, options.cache)
-            replace(options.out, partial)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    pack(options.out, options.plumbline)
-    complete.touch()
-    print(f"{options.out} is complete")
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except BuildError as error:
-        sys.exit(f"error: testbed glyphs: {error}")
+    command.run("glyphs", build, fingerprint(), SOURCES, 1000, __doc__)

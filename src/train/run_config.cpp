@@ -48,6 +48,7 @@ void describe(OptionVisitor& v, TokenizerOptions& t) {
   v.value("pad_id", t.pad_id, {-1, kMany / 1e6}, "sentencepiece");
   v.value("unk_id", t.unk_id, {-1, kMany / 1e6}, "sentencepiece; -1 = the model's");
   v.value("id_offset", t.id_offset, {0, kMany / 1e6}, "sentencepiece");
+  v.value("strip_sep", t.strip_sep, "wordpiece: [SEP] becomes 0, as CLIPA has it");
 }
 
 void describe(OptionVisitor& v, LossOptions& loss) {

@@ -20,6 +20,7 @@ except ImportError as missing:
     print(f"OK (skipped=1): {missing.name} is not installed; run launch/setup.sh")
     sys.exit(0)
 
+import command
 import faces
 import glyph_pixels
 import glyph_split
@@ -161,7 +162,7 @@ class Files(unittest.TestCase):
             built.mkdir()
             (out / "thesis.tex").touch()
             with self.assertRaisesRegex(BuildError, "something else"):
-                glyphs.replace(out, built)
+                command.replace(out, built)
 
 
 class Intervals(unittest.TestCase):
@@ -204,7 +205,7 @@ class Intervals(unittest.TestCase):
 class Build(unittest.TestCase):
     def test_a_second_build_gives_the_same_bytes(self):
         data = ROOT / "data" / "glyphs"
-        if not glyphs.is_built(data):
+        if not command.is_built(data, glyphs.fingerprint()):
             self.skipTest("no current data/glyphs; run launch/testbed/glyphs.py")
         with tempfile.TemporaryDirectory() as name:
             again = Path(name) / "glyphs"

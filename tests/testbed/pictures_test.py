@@ -23,6 +23,7 @@ except ImportError as missing:
     print(f"OK (skipped=1): {missing.name} is not installed; run launch/setup.sh")
     sys.exit(0)
 
+import command
 import layout
 import packages
 import pictures
@@ -242,14 +243,14 @@ class Files(unittest.TestCase):
             built.mkdir()
             (out / "thesis.tex").touch()
             with self.assertRaisesRegex(BuildError, "something else"):
-                pictures.replace(out, built)
+                command.replace(out, built)
             self.assertTrue((out / "thesis.tex").exists())
 
 
 class Build(unittest.TestCase):
     def test_a_second_build_gives_the_same_bytes(self):
         data = ROOT / "data" / "pictures"
-        if not pictures.is_built(data):
+        if not command.is_built(data, pictures.fingerprint()):
             self.skipTest("no current data/pictures; run launch/testbed/pictures.py")
         with tempfile.TemporaryDirectory() as name:
             again = Path(name) / "pictures"
