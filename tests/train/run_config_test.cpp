@@ -49,6 +49,22 @@ TEST(RunConfig, ReadsValuesAndDefaults) {
   EXPECT_EQ(c.checkpoint.keep_last, 2);
 }
 
+TEST(RunConfig, ResolvedFileKeepsTokenizerAndAugmentation) {
+  const std::vector<std::string> set = {"tokenizer.strip_sep=true", "data.train_transform.flip=0.5",
+                                        "data.train_transform.color_jitter=[0.4, 0.4, 0.4, 0.1]",
+                                        "data.train_transform.color_jitter_prob=0.8",
+                                        "data.train_transform.gray_scale_prob=0.2"};
+  const RunConfig c = read_run(write_run(to_yaml(read_run(write_run(kRun), set))), {});
+  EXPECT_TRUE(c.tokenizer.strip_sep);
+  EXPECT_EQ(c.data.train_transform.flip, 0.5);
+  EXPECT_EQ(c.data.train_transform.color_jitter, (std::vector<double>{0.4, 0.4, 0.4, 0.1}));
+  EXPECT_EQ(c.data.train_transform.color_jitter_prob, 0.8);
+  EXPECT_EQ(c.data.train_transform.gray_scale_prob, 0.2);
+  const std::string run = write_run(kRun);
+  EXPECT_THROW((void)read_run(run, {"data.train_transform.color_jitter=[0.4]"}), UsageError);
+  EXPECT_THROW((void)read_run(run, {"data.train_transform.color_jitter_prob=0.8"}), UsageError);
+}
+
 TEST(RunConfig, ResolvedFileReadsBackTheSame) {
   const RunConfig first = read_run(write_run(kRun), {});
   const std::string yaml = to_yaml(first);
