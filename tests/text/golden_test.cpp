@@ -9,10 +9,13 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "core/philox.h"
 #include "plumbline/handle.h"
 #include "plumbline/tokenizer.h"
 
@@ -164,6 +167,101 @@ TEST_F(Live, WordpieceIdsEqualBertUncased) {
                                   .special_text = "openclip",
                                   .strip_sep = true});
   expect_equal(records, tokenizers);
+}
+
+/// Models as SigLIP, SigLIP2 and MetaCLIP2 have them, trained by the script on the way.
+TEST_F(Live, SentencepieceIdsEqualOpenClip) {
+  const std::string path = folder_ / "records";
+  run_script("--sentencepiece " + folder_.string() + " " + path + " 3000 " + seed());
+  const std::vector<Record> records = read_records(path);
+  ASSERT_GT(records.size(), 8700U);
+  const TokenizerOptions t5 = {.kind = "sentencepiece",
+                               .context_length = 64,
+                               .path = folder_ / "t5.model",
+                               .clean = "canonicalize"};
+  TokenizerOptions gemma = t5, xlmr = t5;
+  gemma.path = folder_ / "gemma.model";
+  gemma.pad_id = 0;
+  xlmr.path = folder_ / "xlmr.model";
+  xlmr.clean = "whitespace";
+  xlmr.bos_id = 0;
+  xlmr.eos_id = 2;
+  xlmr.unk_id = 3;
+  xlmr.id_offset = 1;
+  std::vector<std::unique_ptr<Tokenizer>> tokenizers;
+  for (const TokenizerOptions& options : {t5, gemma, xlmr}) {
+    tokenizers.push_back(make_tokenizer(options));
+  }
+  expect_equal(records, tokenizers);
+}
+
+/// How often each id stands at each place of the row, and beside which id.
+using Counts = std::map<std::array<int, 3>, double>;
+
+void count_row(const std::vector<std::int32_t>& row, Counts& counts) {
+  for (std::size_t i = 1; i + 1 < row.size(); ++i) {
+    ++counts[{0, static_cast<int>(i), row[i]}];
+    if (i + 2 < row.size()) ++counts[{1, row[i], row[i + 1]}];
+  }
+}
+
+/// Chi-square of two samples of the same size, over cells with enough of both, and the number of
+/// those cells.
+std::pair<double, double> chi_square(const Counts& a, const Counts& b, int table) {
+  double sum = 0, cells = 0;
+  for (const auto& [cell, n] : a) {
+    const auto other = b.find(cell);
+    if (cell[0] != table || other == b.end() || n + other->second < 20) continue;
+    sum += (n - other->second) * (n - other->second) / (n + other->second);
+    ++cells;
+  }
+  return {sum, cells};
+}
+
+/// Random reductions draw other numbers; what they give must have the peer's distribution.
+TEST_F(Live, ReductionsAreDistributedAsOpenClips) {
+  constexpr int kDraws = 4000;
+  const std::string path = folder_ / "records";
+  run_script("--reduction " + path + " " + std::to_string(kDraws) + " " + seed());
+  const std::vector<Record> records = read_records(path);
+  ASSERT_EQ(records.size(), 3U * (kDraws + 1));
+  const std::array<const char*, 3> kinds = {"simple", "random", "shuffle"};
+  for (std::size_t mode = 0; mode < kinds.size(); ++mode) {
+    SCOPED_TRACE(kinds[mode]);
+    const auto tokenizer = make_tokenizer({.context_length = 12, .reduction = kinds[mode]});
+    Counts ours, theirs;
+    std::set<std::vector<std::int32_t>> our_rows, their_rows;
+    std::uint64_t stream = 0;
+    for (const Record& record : records) {
+      if (record.mode != static_cast<int>(mode)) continue;
+      std::vector<std::int32_t> row(12), expected = record.row;
+      expected.resize(12);
+      EXPECT_EQ(
+          tokenizer->encode(record.caption, row, derive(9, Purpose::token_reduction, ++stream)),
+          record.total);
+      if (record.total <= 12) {
+        EXPECT_EQ(row, expected);  // nothing to reduce
+        continue;
+      }
+      EXPECT_EQ(row.front(), expected.front());
+      EXPECT_EQ(row.back(), expected.back());
+      count_row(row, ours);
+      count_row(expected, theirs);
+      our_rows.insert(row);
+      their_rows.insert(expected);
+    }
+    // Cells are not independent: within twice of what they would give, where a biased draw gives
+    // ten times.
+    for (const int table : {0, 1}) {
+      const auto [sum, cells] = chi_square(ours, theirs, table);
+      EXPECT_GT(cells, 25);
+      EXPECT_LT(sum, 2 * cells + 60) << "table " << table << ", " << cells << " cells";
+    }
+    if (mode == 0) {
+      EXPECT_EQ(our_rows.size(), 21U);
+      EXPECT_EQ(our_rows, their_rows);
+    }
+  }
 }
 
 }  // namespace
