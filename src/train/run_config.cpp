@@ -157,6 +157,24 @@ void describe(OptionVisitor& v, PreprocessOptions& p) {
   v.value("fill", p.fill, {0, 255}, "padding of `longest`");
 }
 
+void describe(OptionVisitor& v, PlanOptions& plan) {
+  v.value("gpu_hour_price", plan.gpu_hour_price, "money an hour of one GPU; null = no cost");
+  v.check(!plan.gpu_hour_price || *plan.gpu_hour_price >= 0, "gpu_hour_price",
+          "must not be negative");
+  v.value("gpus_per_node", plan.gpus_per_node, {1, 1024}, "");
+  v.value("node_gb_per_s", plan.node_gb_per_s, {0, 1e6},
+          "of one GPU to its node's others, each way, 1e9 bytes; 0 = the device's link");
+  v.value("network_gb_per_s", plan.network_gb_per_s, {0, 1e6},
+          "of one GPU to other nodes, each way, 1e9 bytes; 0 = the device's usual network card");
+  v.value("network_latency_us", plan.network_latency_us, {0, 1e6}, "between nodes; 0 = 14");
+  v.value("of_roofline", plan.of_roofline, {0, 1},
+          "share of the roofline that the towers reach; 0 = the device's usual one");
+  v.value("caption_tokens", plan.caption_tokens, {0, 65536},
+          "mean ids of a caption; 0 = by the text bytes of the index, else 20");
+  v.value("mtbf_hours", plan.mtbf_hours, {0, 1e9},
+          "mean hours between failures of one GPU; 0 = 50000");
+}
+
 void describe(OptionVisitor& v, RunConfig& c) {
   v.section("run", "", [&](OptionVisitor& s) { describe(s, c.run); });
   v.section("model", "", [&](OptionVisitor& s) { describe(s, c.model); });
@@ -172,10 +190,14 @@ void describe(OptionVisitor& v, RunConfig& c) {
   v.section("log", "", [&](OptionVisitor& s) {
     s.value("every_steps", c.log.every_steps, {1, kMany}, "");
     s.value("tensorboard", c.log.tensorboard, "");
+    s.path("prometheus", c.log.prometheus,
+           "file for node_exporter's textfile collector (its name ends in .prom); null = "
+           "metrics.prom in the run folder");
   });
   v.section("watchdog", "", [&](OptionVisitor& s) {
     s.value("timeout_s", c.watchdog_timeout_s, {1, 1e6}, "no progress for so long ends the run");
   });
+  v.section("plan", "", [&](OptionVisitor& s) { describe(s, c.plan); });
 }
 
 /// The loss, the model and what the sources bring must fit together.

@@ -2,6 +2,7 @@
 // resolved copy in the run folder and the reference page.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,19 @@ struct EvaluateOptions {
 struct LogOptions {
   std::int64_t every_steps = 10;
   bool tensorboard = true;
+  std::string prometheus;  ///< empty: metrics.prom in the run folder
+};
+
+/// What `plumbline plan` assumes; training reads none of it. 0 = the device's usual figure.
+struct PlanOptions {
+  std::optional<double> gpu_hour_price;
+  int gpus_per_node = 8;
+  double node_gb_per_s = 0;
+  double network_gb_per_s = 0;
+  double network_latency_us = 0;
+  double of_roofline = 0;
+  double caption_tokens = 0;
+  double mtbf_hours = 0;
 };
 
 struct RunConfig {
@@ -82,6 +96,7 @@ struct RunConfig {
   CheckpointOptions checkpoint;
   EvaluateOptions evaluate;
   LogOptions log;
+  PlanOptions plan;
   PreprocessOptions preprocess;
   double watchdog_timeout_s = 600;
 
