@@ -113,6 +113,7 @@ Evaluation read_evaluation(const std::string& folder) {
     evaluation.samples = optional_at<std::int64_t>(json, "samples");
     evaluation.checkpoint = text_at(json, "checkpoint");
     evaluation.model = text_at(json, "model");
+    evaluation.kind = optional_at<std::string>(json, "kind").value_or(evaluation.kind);
     if (json.contains("merge") && !json["merge"].is_null()) {
       evaluation.merge = read_merge(json["merge"]);
     }

@@ -39,6 +39,7 @@ Json point_to_json(const Panel& panel, const PanelPoint& point) {
   return {{"name", point.name},
           {"source", point.source},
           {"type", point.type},
+          {"kind", or_null(point.kind)},
           {"arm", or_null(point.arm)},
           {"step", or_null(point.step)},
           {"x", panel.x},
@@ -91,9 +92,12 @@ std::string fits_json(const ReportContent& content) {
       if (point.source != "baseline") add_models(panel, point, models);
     }
   }
-  const Json sources = {{"models", or_null(tables.models ? tables.models->path : "")},
-                        {"baseline", or_null(tables.baseline ? tables.baseline->path : "")},
-                        {"bootstrap_seed", kBootstrapSeed}};
+  const Json sources = {
+      {"models", or_null(tables.models ? tables.models->path : "")},
+      {"models_format", or_null(tables.models ? tables.models->format : "")},
+      {"baseline", or_null(tables.baseline ? tables.baseline->path : "")},
+      {"baseline_format", or_null(tables.baseline ? tables.baseline->format : "")},
+      {"bootstrap_seed", kBootstrapSeed}};
   const Json json = {{"fits", fits},
                      {"models", models},
                      {"paired", paired},

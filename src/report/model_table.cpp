@@ -7,6 +7,7 @@
 #include "plumbline/error.h"
 #include "plumbline/stats.h"
 #include "report/csv.h"
+#include "report/published_table.h"
 
 namespace plumbline {
 namespace {
@@ -97,9 +98,14 @@ const ModelRow* ModelTable::find(const std::string& model) const {
 }
 
 ModelTable read_model_table(const std::string& path) {
-  const CsvTable csv = read_csv(path);
-  if (!csv.column("model")) throw UsageError(str(path, ": the table has no column 'model'"));
+  CsvTable csv = read_csv(path);
   ModelTable table;
+  table.format = adopt_published_columns(csv);
+  if (!csv.column("model")) {
+    throw UsageError(str(path,
+                         ": the table has no column 'model' (nor OpenCLIP's 'name' and "
+                         "'pretrained')"));
+  }
   table.path = path;
   static const std::set<std::string> kText = {"model", "type", "parent", "arm", "metric", "fit"};
   for (std::size_t c = 0; c < csv.columns.size(); ++c) {

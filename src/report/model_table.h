@@ -17,6 +17,7 @@ struct ModelRow {
 
 struct ModelTable {
   std::string path;
+  std::string format;                ///< plumbline | openclip | testbed (published_table.h)
   std::string metric = "top1";       ///< what its accuracies are
   std::vector<std::string> columns;  ///< of accuracies
   std::vector<ModelRow> rows;
@@ -25,8 +26,9 @@ struct ModelTable {
 };
 
 /// Columns whose cells are all empty or fractions count as accuracies; other columns are left
-/// alone. Throws UsageError without a column 'model', DataError "PATH:LINE: ..." for a model named
-/// twice or an accuracy outside 0..1 in a column of shift_rules().
+/// alone. Published formats are recognised by their columns. Throws UsageError without a column
+/// 'model', DataError "PATH:LINE: ..." for a model named twice or an accuracy outside 0..1 in a
+/// column of shift_rules().
 [[nodiscard]] ModelTable read_model_table(const std::string& path);
 
 /// Images of the set behind a column of shift_rules(); empty for other columns.

@@ -106,6 +106,7 @@ Json run_to_json(const Run& run, const std::vector<SetExamples>& examples,
     evaluations.push_back({{"step", or_null(e.step)},
                            {"samples", or_null(e.samples)},
                            {"checkpoint", or_null(e.checkpoint)},
+                           {"kind", e.kind},
                            {"folder", e.folder},
                            {"merge", merge_to_json(e.merge)},
                            {"sets", sets}});
@@ -176,6 +177,7 @@ Json point_to_json(const PanelPoint& point) {
   return {{"name", point.name},
           {"source", point.source},
           {"type", point.type},
+          {"kind", or_null(point.kind)},
           {"metric", point.metric},
           {"step", or_null(point.step)},
           {"x", point.x},
@@ -209,7 +211,10 @@ Json panel_to_json(const Panel& panel) {
 
 Json table_to_json(const std::optional<ModelTable>& table) {
   if (!table) return nullptr;
-  return {{"path", table->path}, {"metric", table->metric}, {"rows", table->rows.size()}};
+  return {{"path", table->path},
+          {"format", table->format},
+          {"metric", table->metric},
+          {"rows", table->rows.size()}};
 }
 
 }  // namespace

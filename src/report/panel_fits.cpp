@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kGridPoints = 200;
 constexpr std::size_t kLeastPoints = 3;  // of a fit: two points are on every line
+constexpr const char* kSupervisedBaseline = "supervised";
 
 struct Piece {
   const char* name;
@@ -141,6 +142,26 @@ void fit_checkpoints(Panel& panel, const std::string& run, const std::string& me
   if (fit_points(panel, places, Piece{"all", {}, {}}, fit)) panel.fits.push_back(std::move(fit));
 }
 
+/// Through the newest evaluations of the runs with a head of their own: a baseline without a table.
+void fit_supervised(Panel& panel, const std::string& metric, Transform transform) {
+  Fit fit;
+  fit.transform = transform;
+  fit.baseline = kSupervisedBaseline;
+  fit.metric = metric;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < panel.points.size(); ++i) {
+    const PanelPoint& p = panel.points[i];
+    // A point without an arm is an earlier checkpoint, which is no model of its own.
+    if (p.kind != "supervised" || p.arm.empty() || p.metric != metric) continue;
+    if (has_place(transform, p)) {
+      places.push_back(i);
+    } else {
+      fit.left_out.push_back(p.name);
+    }
+  }
+  if (fit_points(panel, places, Piece{"all", {}, {}}, fit)) panel.fits.push_back(std::move(fit));
+}
+
 void add_departures(Panel& panel, const Fit& fit, bool knee) {
   for (PanelPoint& p : panel.points) {
     const Piece piece{"", fit.lo, fit.hi};
@@ -162,6 +183,9 @@ void fit_panel(Panel& panel, std::vector<std::string>& notes) {
   for (const Transform transform : kTransforms) {
     for (const Baseline baseline : {Baseline::standard, Baseline::extended}) {
       if (!table.points.empty()) fit_baseline(panel, table, baseline, transform, notes);
+    }
+    for (const char* metric : {"top1", "mean_per_class"}) {
+      fit_supervised(panel, metric, transform);
     }
   }
   const bool knee = rule_of(panel).knee.has_value();

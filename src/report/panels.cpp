@@ -56,6 +56,7 @@ void add_run_point(Panel& panel, const Run& run, const Evaluation& evaluation,
   if (evaluation.step) point.name += str(" step ", *evaluation.step);
   point.source = "run";
   point.type = run.name;
+  point.kind = evaluation.merge ? "merged" : evaluation.kind;
   point.metric = top1 ? "top1" : "mean_per_class";
   point.step = evaluation.step;
   point.x_n = reference.n;

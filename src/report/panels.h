@@ -21,7 +21,7 @@ struct ReportTables {
 /// A line fitted to the points of a panel, in transformed coordinates.
 struct Fit {
   Transform transform = Transform::logit;
-  std::string baseline;  ///< standard | extended | checkpoints
+  std::string baseline;  ///< standard | extended | supervised | checkpoints
   std::string run;       ///< of "checkpoints"
   std::string metric;
   std::string piece = "all";     ///< all | below | above (the knee)
@@ -47,6 +47,7 @@ struct Departure {
 struct PanelPoint {
   std::string name, source;  ///< source: run | models | baseline
   std::string type;          ///< the table's, or the run's name
+  std::string kind;          ///< of runs: contrastive | supervised | merged
   std::string arm;           ///< models that differ by the seed alone share it; empty: no arm's
   std::string metric;
   std::optional<std::int64_t> step, x_n, y_n;

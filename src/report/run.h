@@ -35,6 +35,7 @@ struct Evaluation {
   std::string folder;
   std::optional<std::int64_t> step, samples;
   std::string checkpoint, model;
+  std::string kind = "contrastive";  ///< contrastive (scored by prompts) | supervised (by its head)
   std::optional<MergedFrom> merge;
   std::vector<SetAccuracy> sets;
   [[nodiscard]] const SetAccuracy* find(const std::string& name) const;

@@ -310,6 +310,38 @@ TEST_F(Browser, ACurveBetweenTwoCheckpointsIsOneLine) {
       << dom.substr(0, 400);  // six sets and the mean of the shifts
 }
 
+// Above a dozen runs colours and legends stand for kinds, and the supervised ones make the line.
+TEST_F(Browser, ManyRunsAreDrawnByKind) {
+  const std::string run = make_run("demo", "--steps 110 --every 110");
+  Json json = Json::parse(read_file(run + "/evaluation/step-00000110/results.json"));
+  std::vector<std::string> runs;
+  for (int i = 0; i < 30; ++i) {
+    const double x = 0.3 + 0.02 * i;
+    json["kind"] = i % 3 == 0 ? "contrastive" : "supervised";
+    for (std::size_t s = 0; s < json["sets"].size(); ++s) {
+      json["sets"][s]["top1"] = s == 0 ? x : 0.7 * x + 0.004 * static_cast<double>((i + s) % 7);
+    }
+    std::filesystem::create_directories(path(str("m", i)));
+    std::ofstream(path(str("m", i, "/results.json"))) << json.dump();
+    runs.push_back(path(str("m", i)));
+  }
+  (void)report(runs);
+  const std::string dom = open(R"(
+    const all = query => [...document.querySelectorAll(query)];
+    all('input[value="top1"]')[0].click();
+    document.documentElement.dataset.seen = [
+      all("#fig-newest .legend .traces").length,
+      all("#fig-scatter .legendtext").map(n => n.textContent).join("/"),
+      all("#fig-scatter .scatterlayer .point").length,
+      document.querySelector("#fits tbody tr").textContent.includes("supervised runs"),
+      document.documentElement.scrollWidth - document.documentElement.clientWidth].join(";");
+  )");
+  EXPECT_EQ(dom.find("data-error"), std::string::npos) << log();
+  EXPECT_NE(dom.find("data-seen=\"2;supervised runs/contrastive runs;150;true;0\""),
+            std::string::npos)
+      << dom.substr(0, 400);
+}
+
 TEST_F(Browser, ARunWithoutEvaluationIsDrawn) {
   (void)report({make_run("demo", "--steps 100 --every 200")});
   const std::string dom = open("");

@@ -21,6 +21,7 @@ function setHover(run, evaluation, set) {
 
 function buildNewest(width, colours) {
   const runs = evaluatedRuns();
+  if (manyRuns()) return buildNewestByKind(runs, width, colours);
   const names = setNames(runs).filter(
       name => runs.some(run => newestOf(run).sets.some(set => set.name === name)));
   const rows = runs.length > 1 ? legendRows(runs.map(run => run.name), width) : 0;
@@ -65,6 +66,33 @@ function buildNewest(width, colours) {
       layout.shapes.push({type: "line", x0: x, x1: x, y0: y - 0.38, y1: y + 0.38,
                           line: {color: colours.soft, width: 1.5, dash: "dot"}});
     }
+  });
+  return {data: traces, layout};
+}
+
+// Many runs: one row a kind and set, one point a run, hovering tells which.
+function buildNewestByKind(runs, width, colours) {
+  const names = setNames(runs), step = 20 * kinds.length + 14;
+  const rows = legendRows(kinds, width), bottom = 60 + 20 * rows;
+  const left = Math.min(20 + 6.8 * Math.max(...names.map(name => name.length)), width * 0.4);
+  const layout = baseLayout(colours, names.length * step + 16 + bottom, {l: left, r: 12, t: 10, b: bottom});
+  layout.width = width;
+  layout.showlegend = true;
+  layout.xaxis = {...axisStyle(colours), ticksuffix: " %", rangemode: "tozero", nticks: width < 520 ? 5 : 10,
+                  title: {...axisStyle(colours).title, text: metricName(chosen.metric)}};
+  layout.yaxis = {...axisStyle(colours), range: [names.length - 0.5, -0.5], showgrid: false,
+                  tickvals: names.map((_, i) => i), ticktext: names, ticks: "", tickfont: {color: colours.ink}};
+  const traces = kinds.map((kind, k) => {
+    const rowsOfKind = runs.filter(run => kindOf(run) === kind).flatMap(run => newestOf(run).sets.filter(
+        set => valueOf(set) !== null).map(set => ({run, set})));
+    const colour = kindColour(colours, kind), offset = (k - (kinds.length - 1) / 2) * (20 / step);
+    return {
+      x: rowsOfKind.map(({set}) => 100 * valueOf(set)),
+      y: rowsOfKind.map(({set}) => names.indexOf(set.name) + offset), name: `${kind} runs`,
+      mode: "markers", hoverinfo: "text",
+      text: rowsOfKind.map(({run, set}) => setHover(run, newestOf(run), set)),
+      marker: {color: withAlpha(colour, 0.45), size: 9, symbol: kKindSymbols[kind], line: {color: colour, width: 1}},
+    };
   });
   return {data: traces, layout};
 }
@@ -188,10 +216,12 @@ function buildAlpha(width, colours) {
 function addAccuracy() {
   if (evaluatedRuns().length === 0) return;
   byId("accuracy").hidden = false;
-  addFigure("fig-newest", "newest-accuracy", buildNewest, () => [
-    `Newest evaluation: ${metricName(chosen.metric)} on every set; open circles are reference ` +
-    `sets, dotted lines chance (one over the number of classes). Bars: 99.5 % intervals, ` +
-    `${kIntervalWords[chosen.metric]}.`]);
+  addFigure("fig-newest", "newest-accuracy", buildNewest, () => [manyRuns()
+    ? `Newest evaluation of ${count(evaluatedRuns().length)} runs: ${metricName(chosen.metric)} on every set, ` +
+      "one point a run. Intervals stand in the tables."
+    : `Newest evaluation: ${metricName(chosen.metric)} on every set; open circles are reference ` +
+      "sets, dotted lines chance (one over the number of classes). Bars: 99.5 % intervals, " +
+      `${kIntervalWords[chosen.metric]}.`]);
   if (families().length > 0) {
     addFigure("fig-alpha", "accuracy-against-alpha", buildAlpha, () => [
       `${metricName(chosen.metric)[0].toUpperCase()}${metricName(chosen.metric).slice(1)} of the ` +

@@ -44,8 +44,13 @@ const theme = () => kThemes[isDark() ? "dark" : "light"];
 // The inside of an interpolation curve takes no colour from the others.
 function runColour(colours, name) {
   const place = wholeRuns().findIndex(run => run.name === name);
-  return colours.runs[Math.max(place, 0) % colours.runs.length];
+  const run = data.runs.find(one => one.name === name);
+  return manyRuns() && run ? kindColour(colours, kindOf(run))
+                           : colours.runs[Math.max(place, 0) % colours.runs.length];
 }
+
+const kindColour = (colours, kind) =>
+    kind === "supervised" ? colours.standard : colours.runs[kind === "contrastive" ? 0 : 3];
 
 // ---- figures ----------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ function facts(run) {
   const last = column => column && column.length > 0 ? column[column.length - 1] : null;
   const step = last(steps) ?? evaluation?.step ?? null;
   return [
-    ["Model", run.model],
+    ["Model", run.model], ["Kind", evaluation ? kindOf(run) : null],
     ["Steps", step === null ? null
         : count(Math.round(step)) + (run.total_steps && run.total_steps !== step ? ` of ${count(run.total_steps)}` : "")],
     ["Samples seen", count(last(run.curves.samples) ?? evaluation?.samples)],
@@ -116,21 +116,27 @@ function limits() {
 
 function addMethods() {
   const paragraphs = [
-    "Accuracies are zero-shot: the class whose mean text embedding lies closest to the image's. " +
+    (kinds.length === 1 && kinds[0] === "supervised"
+        ? "Images are classified by the model's own head. "
+        : "Accuracies are zero-shot: the class whose mean text embedding lies closest to the image's" +
+          (kinds.includes("supervised") ? "; models of the kind supervised use their own head. " : ". ")) +
     "Top-1 is the share of images, mean per class the mean recall over the classes that have " +
     "images; the two agree when all classes have as many.",
     "Effective robustness is the accuracy on a shift minus the accuracy that the baseline line " +
     "expects from the accuracy on the reference; the residual is the same distance on the " +
     "transformed axis. Logit: ln(p/(1−p)); probit: the normal quantile. A training intervention " +
     "helps only if effective robustness and the accuracy on the shift itself both rise.",
+    ...(baselineNames.includes("supervised") ? [
+      'Baseline "supervised" is fitted to the newest evaluations of the supervised runs of this page, one ' +
+      "point a run, whatever they were trained on; a model that is fitted itself lies close to its line. "] : []),
     ...(data.tables.baseline ? [
       `Baseline: ${data.tables.baseline.path} (${count(data.tables.baseline.rows)} models, ` +
       `${metricName(data.tables.baseline.metric)}). "standard" is fitted to its models of type ` +
       "STANDARD above a threshold of reference accuracy (0.55; 0.75 on class-restricted axes; none " +
       'for other sets), "extended" also to low-accuracy CNNs and without threshold. ImageNet-A has ' +
-      "one line below and one above its knee."] : [
+      "one line below and one above its knee."] : hasBaseline ? [] : [
       "No baseline table was given, so this page makes no claim of effective robustness; " +
-      "--baseline adds one."]),
+      "--baseline adds one, and so do three supervised runs."]),
     limits(),
     "fits.json beside this page holds every line and distance for all transforms, baselines and " +
     "axes; the predictions of each image stand in the evaluation folders."];

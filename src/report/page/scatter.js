@@ -60,7 +60,7 @@ function extent(panel, axis) {
 function pointHover(panel, p) {
   const far = departure(p);
   const lines = [
-    `<b>${p.name}</b>${p.source === "run" ? "" : ` (${typeName(p.type)})`}`,
+    `<b>${p.name}</b> (${p.source === "run" ? p.kind : typeName(p.type)})`,
     `${columnName(panel.y)} ${percent(p.y)} % ${interval(p.y_ci95)}${p.y_n ? `, n = ${count(p.y_n)}` : ""}`,
     `${columnName(panel.x)} ${percent(p.x)} % ${interval(p.x_ci95)}${p.x_n ? `, n = ${count(p.x_n)}` : ""}`];
   if (far) {
@@ -136,22 +136,35 @@ function familyTraces(panel, cell, colours) {
   });
 }
 
+// The newest checkpoint of every run, one trace a kind.
+function kindTraces(panel, cell, colours) {
+  const inCurve = new Set(families().flat().map(run => run.name));
+  const newest = data.runs.filter(run => !inCurve.has(run.name)).flatMap(run => shownPoints(panel).filter(
+      p => p.source === "run" && p.type === run.name).slice(-1));
+  return kinds.flatMap(kind => {
+    const points = newest.filter(p => p.kind === kind);
+    return points.length === 0 ? [] : [pointTrace(panel, points, cell, `${kind} runs`, kindColour(colours, kind), {
+      size: 8, opacity: 0.9, barAlpha: 0.3, thickness: 1, symbol: kKindSymbols[kind]})];
+  });
+}
+
 function runTraces(panel, cell, colours) {
+  if (manyRuns()) return kindTraces(panel, cell, colours);
   const inCurve = new Set(families().flat().map(run => run.name));
   return data.runs.filter(run => !inCurve.has(run.name)).flatMap(run => {
     const points = shownPoints(panel).filter(p => p.source === "run" && p.type === run.name);
     if (points.length === 0) return [];
     const colour = runColour(colours, run.name);
-    const last = points.length - 1;
+    const last = points.length - 1, symbol = kKindSymbols[kindOf(run)];
     const fill = points.map((_, i) => withAlpha(colour, 0.1 + 0.6 * i / (last || 1)));
     const earlier = pointTrace(panel, points.slice(0, last), cell, `${run.name}, earlier`, colour, {
-      colours: fill, edge: 1, size: 6, barAlpha: 0.2, thickness: 1});
+      colours: fill, edge: 1, size: 6, barAlpha: 0.2, thickness: 1, symbol});
     const path = {...lineTrace({slope: 0, intercept: 0}, 0, 0, cell, {}), legendgroup: run.name,
                   x: points.map(p => place(chosen.transform, p.x)),
                   y: points.map(p => place(chosen.transform, p.y)),
                   line: {color: withAlpha(colour, 0.5), width: 1}};
     const newest = pointTrace(panel, [points[last]], cell, run.name, colour,
-                              {size: 11, barAlpha: 0.9, thickness: 1.6});
+                              {size: 11, barAlpha: 0.9, thickness: 1.6, symbol});
     return [path, {...earlier, name: undefined, legendgroup: run.name, showlegend: false}, newest];
   });
 }
@@ -207,7 +220,9 @@ function panelTraces(panel, cell, colours) {
 function buildScatter(width, colours) {
   const panels = shownPanels().filter(panel => shownPoints(panel).length > 0);
   const inCurve = new Set(families().flat().map(run => run.name));
-  const names = [...data.runs.filter(run => !inCurve.has(run.name)).map(run => run.name),
+  const runNames = manyRuns() ? kinds.map(kind => `${kind} runs`)
+      : data.runs.filter(run => !inCurve.has(run.name)).map(run => run.name);
+  const names = [...runNames,
                  ...families().map(runs => mergeLabel(mergeOf(runs[0]))), ...tableTypes().map(key => key.split("\n")[1])];
   const {layout, cells} = panelGrid(Math.max(panels.length, 1), width, colours, {
     narrowest: 250, most: 3, aspect: 0.95, legendRows: names.length > 1 ? legendRows(names, width) : 0});
@@ -226,17 +241,21 @@ function buildScatter(width, colours) {
   return {data: traces, layout};
 }
 
+const kSymbolWords = {contrastive: "circles", supervised: "squares", merged: "triangles"};
+
 function scatterCaption() {
   const panels = shownPanels();
   const parts = [
     `Accuracy on each shift against accuracy on its reference (${metricName(chosen.metric)}), on ` +
     `${chosen.transform} axes with ticks at accuracies in percent. Dashed: equal accuracy. ` +
-    "Points joined by a line are the checkpoints of a run, paler when earlier, the newest largest."];
+    (manyRuns() ? "One point a run, its newest checkpoint."
+         : "Points joined by a line are the checkpoints of a run, paler when earlier, the newest largest.") +
+    (kinds.length > 1 ? ` Runs by kind: ${kinds.map(kind => `${kind} ${kSymbolWords[kind]}`).join(", ")}.` : "")];
   if (chosen.bars) parts.push(" Bars: 99.5 % intervals, computed in accuracy and then placed on the axes; tables hold those of 95 %.");
   const baseline = data.tables.baseline;
-  if (baseline && panels.some(panel => baselineFits(panel).length > 0)) {
-    parts.push(` Solid line: least squares through the ${chosen.baseline} models of the baseline ` +
-               "table, with its 95 % bootstrap band; broken where no model was fitted.");
+  if (hasBaseline && panels.some(panel => baselineFits(panel).length > 0)) {
+    parts.push(` Solid line: least squares through the ${kBaselineWords[chosen.baseline]}, with its ` +
+               "95 % bootstrap band; broken where no model was fitted.");
   } else if (baseline) {
     parts.push(` No line: the ${chosen.baseline} baseline has none for these sets with ` +
                `${metricName(chosen.metric)} (its table holds ${metricName(baseline.metric)}).`);

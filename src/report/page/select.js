@@ -49,21 +49,39 @@ const unbalanced = allSets.some(
 const usedPanels = () =>
     data.panels.filter(panel => panel.points.some(p => p.source !== "baseline"));
 
+// Lines to measure effective robustness against: the table's two, and that of the supervised runs.
+const baselineNames = [
+  ...(data.tables.baseline ? ["standard", "extended"] : []),
+  ...(data.panels.some(panel => panel.fits.some(fit => fit.baseline === "supervised")) ? ["supervised"] : [])];
+const hasBaseline = baselineNames.length > 0;
+const kBaselineWords = {
+  standard: "standard models of the baseline table", extended: "extended models of the baseline table",
+  supervised: "supervised runs",
+};
+
+// Above this many runs colours stand for kinds, and earlier checkpoints are left to the tables.
+const kManyRuns = 12;
+const kindOf = run => newestOf(run)?.merge ? "merged" : newestOf(run)?.kind ?? "contrastive";
+const kinds = ["supervised", "contrastive", "merged"].filter(
+    kind => data.runs.some(run => run.evaluations.length > 0 && kindOf(run) === kind));
+const kKindSymbols = {contrastive: "circle", supervised: "square", merged: "triangle-up"};
+const manyRuns = () => wholeRuns().length > kManyRuns;
+
 const chosen = {
   metric: tableMetric ?? (unbalanced ? "mean_per_class" : "top1"),
   transform: "logit",
-  baseline: "standard",
+  baseline: baselineNames[0] ?? "standard",
   axis: "restricted",
   bars: true,
-  line: data.tables.baseline === null,
+  line: !hasBaseline,
   rows: "newest",
 };
 
 const kControls = {
   metric: {legend: "Metric", options: {top1: "top-1", mean_per_class: "mean per class"}},
   transform: {legend: "Axes", options: {logit: "logit", probit: "probit", linear: "linear"}},
-  baseline: {legend: "Baseline", options: {standard: "standard", extended: "extended"},
-             shown: () => data.tables.baseline !== null},
+  baseline: {legend: "Baseline", options: Object.fromEntries(baselineNames.map(name => [name, name])),
+             shown: () => baselineNames.length > 1},
   axis: {legend: "Reference classes", options: {restricted: "those of the shift", full: "all"},
          shown: () => usedPanels().some(p => p.axis === "restricted")},
   rows: {legend: "Rows", options: {newest: "newest checkpoint", all: "all checkpoints"},

@@ -27,7 +27,7 @@ function resultRow(run, evaluation, set, several, baseline) {
 }
 
 function drawResults() {
-  const several = data.runs.length > 1, baseline = data.tables.baseline !== null;
+  const several = data.runs.length > 1, baseline = hasBaseline;
   const columns = [
     {name: "set", text: true}, ...(several ? [{name: "run", text: true}] : []), {name: "step"},
     {name: "role", text: true}, {name: "n"}, {name: "classes"}, {name: "top-1 %", csv: "top1"},
@@ -57,6 +57,7 @@ function drawFits() {
       [...baselineFits(panel), ...(chosen.line ? checkpointFits(panel) : [])].map(fit => [
         textCell(columnName(panel.y)), textCell(columnName(panel.x)),
         textCell(fit.run ? `checkpoints of ${fit.run}` : fit.baseline +
+                 (fit.baseline === "supervised" ? " runs" : "") +
                  (fit.piece === "all" ? "" : `, ${fit.piece} the knee`)),
         {value: fit.n}, {value: fit.slope, show: fixed(fit.slope, 3)},
         {value: fit.slope_ci95 ? fit.slope_ci95[0] : null,
@@ -85,9 +86,9 @@ function modelRow(key, panels) {
   const first = points.find(p => p);
   const shift = mean(points.filter(p => p).map(p => p.y));
   const cells = [textCell(first?.name ?? key.split("\n")[1]),
-                 textCell(first ? (first.source === "run" ? "run" : typeName(first.type)) : null),
+                 textCell(first ? (first.source === "run" ? first.kind : typeName(first.type)) : null),
                  shareCell(shift)];
-  if (data.tables.baseline) {
+  if (hasBaseline) {
     const rho = mean(known.map(f => f[0])), residual = mean(known.map(f => f[1]));
     cells.push({value: rho === null ? null : 100 * rho, show: signed(rho === null ? null : 100 * rho, 1)},
                {value: residual, show: signed(residual, 2)});
@@ -95,7 +96,7 @@ function modelRow(key, panels) {
   points.forEach((p, i) => {
     if (newAxis(panels, i)) cells.push(shareCell(points.find((q, k) => q && panels[k].x === panels[i].x)?.x));
     cells.push(shareCell(p?.y), intervalCell(p?.y_ci95), {value: p?.y_n, show: count(p?.y_n)});
-    if (data.tables.baseline) {
+    if (hasBaseline) {
       cells.push({value: far[i] ? 100 * far[i][0] : null,
                   show: signed(far[i] ? 100 * far[i][0] : null, 1)},
                  {value: far[i]?.[1], show: signed(far[i]?.[1], 2)});
@@ -113,7 +114,7 @@ const hasTau = panel => panel.points.some(p => p.source === "models" && p.tau !=
 const newAxis = (panels, i) => panels.findIndex(panel => panel.x === panels[i].x) === i;
 
 function modelColumns(panels) {
-  const baseline = data.tables.baseline !== null;
+  const baseline = hasBaseline;
   const columns = [{name: "model", text: true}, {name: "type", text: true},
                    {name: "mean shift %", csv: "mean_shift"}];
   if (baseline) {
@@ -144,7 +145,7 @@ function drawModels() {
     element("b", {}, "Models "),
     (data.tables.models ? `of ${data.tables.models.path} and runs at their newest evaluation` :
                           "at their newest evaluation") + ": accuracy on reference and shift" +
-    (data.tables.baseline ? `, effective robustness and residual against the ${chosen.baseline} ` +
+    (hasBaseline ? `, effective robustness and residual against the ${chosen.baseline} ` +
         `baseline on ${chosen.transform} axes, and their plain mean over the shifts that have them. ` +
         "Percentage points shrink at low accuracy: below 40 % compare residuals." :
         ", and the plain mean over the shifts.")]);
