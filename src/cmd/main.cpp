@@ -7,17 +7,10 @@
 
 #include "cmd/command.h"
 #include "dist/agree.h"
+#include "dist/launch_environment.h"
 
 namespace plumbline {
 namespace {
-
-/// The rank of this process as the launcher announced it, for messages before any communicator.
-int announced_rank() {
-  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
-    if (const char* value = std::getenv(name)) return std::atoi(value);
-  }
-  return 0;
-}
 
 void print_error(const std::string& what) {
   const bool colour = ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;

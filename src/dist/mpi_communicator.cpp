@@ -6,9 +6,8 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <limits>
-#include <utility>
 
+#include "dist/mpi_communicator.h"
 #include "dist/ordered_reduce.h"
 #include "plumbline/error.h"
 
@@ -198,39 +197,10 @@ void MpiCommunicator::broadcast(void* data, std::int64_t count, ElementType type
   }
 }
 
-/// The largest world size a launcher announced, and the variable that did; 1 without one. Slurm's
-/// job-wide SLURM_NTASKS is left out: it also stands in the batch shell, whose commands are alone.
-std::pair<int, std::string> announced_world() {
-  std::pair<int, std::string> announced{1, ""};
-  for (const char* name :
-       {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS", "WORLD_SIZE"}) {
-    const char* text = std::getenv(name);
-    if (text == nullptr) continue;
-    char* end = nullptr;
-    const long value = std::strtol(text, &end, 10);
-    if (end == text || *end != '\0' || value < 0 || value > std::numeric_limits<int>::max()) {
-      throw UsageError(
-          str("environment variable ", name, " is '", text, "', not a number of ranks"));
-    }
-    if (value > announced.first) announced = {static_cast<int>(value), name};
-  }
-  return announced;
-}
-
 }  // namespace
 
-std::unique_ptr<Communicator> make_host_communicator(const MpiSession& session) {
-  std::unique_ptr<Communicator> communicator = make_single_communicator();
-  if (session.launched()) communicator = std::make_unique<MpiCommunicator>();
-  const auto [announced, variable] = announced_world();
-  if (announced > communicator->size()) {
-    throw UsageError(str(
-        variable, "=", announced, ", but MPI connects ", communicator->size(),
-        " rank(s): each process would train a model of its own; start it with the mpirun of the "
-        "Open MPI this program is built with, or unset ",
-        variable, " for a single process"));
-  }
-  return communicator;
+std::unique_ptr<Communicator> make_mpi_communicator() {
+  return std::make_unique<MpiCommunicator>();
 }
 
 }  // namespace plumbline

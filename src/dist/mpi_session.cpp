@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 
+#include "dist/launch_environment.h"
 #include "plumbline/communicator.h"
 #include "plumbline/error.h"
 
@@ -13,6 +14,7 @@ namespace plumbline {
 namespace {
 
 bool launcher_started_us() {
+  if (requested_bootstrap() == Bootstrap::env) return false;
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"}) {
     if (std::getenv(name) != nullptr) return true;
   }
