@@ -2,7 +2,7 @@
 
   recompute_metrics.py FOLDER
 
-By definitions written out here; where scikit-learn is installed, by it as well.
+By definitions written out here, and by scikit-learn.
 """
 
 import csv
@@ -10,10 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-try:
-    from sklearn.metrics import balanced_accuracy_score, f1_score
-except ImportError:
-    f1_score = None
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 
 def classification(rows, classes):
@@ -34,12 +31,10 @@ def classification(rows, classes):
                "top5": sum(t in g for t, g in zip(targets, guesses)) / n if classes >= 5 else None,
                "mean_per_class": sum(recalls) / len(recalls),
                "macro_f1": sum(scores) / len(scores)}
-    if f1_score:
-        first = [g[0] for g in guesses]
-        assert abs(metrics["mean_per_class"] - balanced_accuracy_score(targets, first)) < 1e-12
-        theirs = f1_score(targets, first, labels=sorted(set(targets)), average="macro",
-                          zero_division=0)
-        assert abs(metrics["macro_f1"] - theirs) < 1e-12
+    first = [g[0] for g in guesses]
+    assert abs(metrics["mean_per_class"] - balanced_accuracy_score(targets, first)) < 1e-12
+    theirs = f1_score(targets, first, labels=sorted(set(targets)), average="macro", zero_division=0)
+    assert abs(metrics["macro_f1"] - theirs) < 1e-12
     return metrics
 
 
@@ -70,7 +65,7 @@ def main():
             if not same:
                 print(f"{entry['name']}: {key} is {given}, recomputed {value}")
                 wrong += 1
-    print(f"{len(results['sets'])} sets" + ("" if f1_score else ", scikit-learn is not installed"))
+    print(f"{len(results['sets'])} sets")
     return 1 if wrong or not results["sets"] else 0
 
 
