@@ -11,7 +11,7 @@ from pathlib import Path
 # include each other only where listed.
 LAYERS = {
     "core": 1,
-    "kernels": 2, "log": 2, "config": 2, "stats": 2, "report": 2,
+    "kernels": 2, "log": 2, "config": 2, "stats": 2, "report": 2, "plan": 2,
     "image": 3, "text": 3, "dist": 3, "data": 3,
     "ops": 4,
     "model": 5, "loss": 5, "optim": 5,

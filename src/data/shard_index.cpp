@@ -263,6 +263,15 @@ IndexedShard::IndexedShard(std::string path, const IndexSettings& settings,
   block_hashes_ = std::move(index.block_hashes);
 }
 
+std::optional<IndexedShard> IndexedShard::find(std::string path, const IndexSettings& settings,
+                                               const std::string& index_dir,
+                                               std::shared_ptr<const ShardAccess> access) {
+  std::string index = index_path(path, settings, index_dir);
+  IndexedShard shard(std::move(path), std::move(index), std::move(access));
+  if (shard.index_path_.empty() || !shard.read_header(settings)) return std::nullopt;
+  return shard;
+}
+
 bool IndexedShard::read_header(const IndexSettings& settings) {
   const FileStamp stamp = stamp_of(path_);
   if (::access(index_path_.c_str(), R_OK) != 0) return false;

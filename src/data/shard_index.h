@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -98,6 +99,11 @@ class IndexedShard {
   /// is read later is compared with the hashes in it.
   IndexedShard(std::string path, const IndexSettings& settings, const std::string& index_dir,
                std::shared_ptr<const ShardAccess> access, bool write);
+  /// By its sidecar alone; nothing when there is none that fits the shard.
+  [[nodiscard]] static std::optional<IndexedShard> find(std::string path,
+                                                        const IndexSettings& settings,
+                                                        const std::string& index_dir,
+                                                        std::shared_ptr<const ShardAccess> access);
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const IndexHeader& header() const { return header_; }
   /// Whether the index could only be kept in memory although it should have been written.
@@ -108,6 +114,8 @@ class IndexedShard {
   [[nodiscard]] std::shared_ptr<const ByteSource> open() const;
 
  private:
+  IndexedShard(std::string path, std::string index_path, std::shared_ptr<const ShardAccess> access)
+      : path_(std::move(path)), index_path_(std::move(index_path)), access_(std::move(access)) {}
   [[nodiscard]] bool read_header(const IndexSettings& settings);
   [[nodiscard]] RemoteStamp remote_stamp() const;
 
