@@ -42,6 +42,10 @@ enum class Grey16 { clip, shift };
 [[nodiscard]] std::variant<ImageInfo, BadSample> probe_image(std::span<const std::uint8_t> bytes,
                                                              const DecodeLimits& limits = {});
 
+struct Box {
+  int left = 0, top = 0, width = 0, height = 0;
+};
+
 /// Decodes JPEG, PNG or WebP (by signature) to RGB: grey is replicated, alpha dropped (not
 /// blended), CMYK taken as inverted, colour profiles and orientation ignored. Reuses the memory of
 /// `out`, whose contents mean nothing after a refusal. Keeps one decompressor, so use one decoder a
@@ -53,16 +57,18 @@ class ImageDecoder {
   ImageDecoder(ImageDecoder&&) noexcept;
   ImageDecoder& operator=(ImageDecoder&&) noexcept;
   [[nodiscard]] std::optional<BadSample> decode(std::span<const std::uint8_t> bytes, Image& out);
+  /// As decode(), with `out` of the whole size, but only the pixels of `part` (inside the image)
+  /// are sure to be there: those around it may mean nothing. They equal decode()'s. A JPEG is read
+  /// no further than `part` needs, so that damage behind it goes unseen, except for a missing end
+  /// marker.
+  [[nodiscard]] std::optional<BadSample> decode_part(std::span<const std::uint8_t> bytes,
+                                                     const Box& part, Image& out);
   /// Images decoded although libjpeg warned about them (corrupt data that Pillow accepts too).
   [[nodiscard]] std::int64_t warned() const;
 
  private:
   struct State;
   std::unique_ptr<State> state_;
-};
-
-struct Box {
-  int left = 0, top = 0, width = 0, height = 0;
 };
 
 enum class Filter { bicubic, bilinear };
@@ -98,28 +104,18 @@ struct TrainTransformOptions {
   double gray_scale_prob = 0;
 };
 
-/// Input samples [first, first + count) of one output of a resize pass.
-struct Taps {
-  int first = 0, count = 0;
-};
+/// Memory and weights that resizing reuses between images; one a thread.
+class ResizeScratch {
+ public:
+  struct State;
+  ResizeScratch();
+  ~ResizeScratch();
+  ResizeScratch(ResizeScratch&&) noexcept;
+  ResizeScratch& operator=(ResizeScratch&&) noexcept;
+  [[nodiscard]] State& state() { return *state_; }
 
-/// Weights of one pass of a resize. Written and read by resize() alone, which keeps them while the
-/// sizes stay the same.
-struct ResizePass {
-  std::array<int, 5> made_for = {};   ///< in, out, first output, outputs, filter
-  std::vector<Taps> taps;             ///< one an output; `first` counts from first_in
-  std::vector<double> exact;          ///< of one output
-  std::vector<std::int32_t> weights;  ///< [outputs][stride], times 2^22; 0 past the taps
-  std::vector<std::int16_t> split;    ///< [outputs][stride / 2][2 high, 2 low parts]
-  int stride = 0;                     ///< a multiple of 4
-  int first_in = 0, last_in = 0;      ///< the samples that are read
-};
-
-/// Memory that resizing reuses between images; one a thread.
-struct ResizeScratch {
-  std::vector<std::uint8_t> between_passes;
-  ResizePass horizontal, vertical;
-  std::vector<float> colour;  ///< of `simclr`
+ private:
+  std::unique_ptr<State> state_;
 };
 
 /// Crops `box` out of `image` first (taps clamp at its edge), then resizes to width x height.
@@ -143,6 +139,13 @@ void eval_transform(const Image& image, const PreprocessOptions& options,
 void train_transform(const Image& image, const TrainTransformOptions& train,
                      const PreprocessOptions& options, std::uint64_t seed, std::uint64_t g,
                      int view, std::span<std::uint8_t> out_HWC, ResizeScratch& scratch);
+
+/// The pixels of a width x height image that eval_transform() reads.
+[[nodiscard]] Box eval_part(int width, int height, const PreprocessOptions& options);
+
+/// The pixels of a width x height image that train_transform() reads, over all views.
+[[nodiscard]] Box train_part(int width, int height, const TrainTransformOptions& train,
+                             const PreprocessOptions& options, std::uint64_t seed, std::uint64_t g);
 
 /// ((v / 255) - mean) / std in float32, three roundings, HWC to CHW; bit-equal with torchvision's
 /// to_tensor and normalize on a CPU. For `simclr` take mean 0 and std 1.

@@ -106,6 +106,11 @@ std::optional<BadSample> ImageDecoder::decode(Bytes bytes, Image& out) {
   throw InternalError("ImageDecoder: a format without a case");
 }
 
+std::optional<BadSample> ImageDecoder::decode_part(Bytes bytes, const Box& part, Image& out) {
+  (void)part;
+  return decode(bytes, out);
+}
+
 std::int64_t ImageDecoder::warned() const { return state_->jpeg.warned(); }
 
 }  // namespace plumbline

@@ -75,11 +75,22 @@ constexpr std::int32_t kHalf = 1 << (kWeightBits - 1);
 
 }  // namespace
 
+Taps samples_read(const Axis& axis, Filter filter) {
+  if (axis.in == axis.out) return {axis.first_out, axis.outputs};
+  const Scaling s = scaling_of(axis, filter);
+  const int last_out = axis.first_out + axis.outputs - 1;
+  const Taps first = taps_of(s, (axis.first_out + 0.5) * s.scale, axis.in);
+  const Taps last = taps_of(s, (last_out + 0.5) * s.scale, axis.in);
+  return {first.first, last.first + last.count - first.first};
+}
+
 void fill_pass(const Axis& axis, Filter filter, ResizePass& pass) {
   const std::array<int, 5> key = {axis.in, axis.out, axis.first_out, axis.outputs,
                                   filter == Filter::bicubic ? 1 : 0};
   if (pass.made_for == key) return;
   pass.made_for = {};
+  pass.blocks.clear();
+  pass.parts.clear();
   const Scaling s = scaling_of(axis, filter);
   pass.stride = (static_cast<int>(std::ceil(s.support)) * 2 + 1 + 3) / 4 * 4;
   const auto outputs = static_cast<std::size_t>(axis.outputs);

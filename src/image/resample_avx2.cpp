@@ -119,7 +119,13 @@ PLUMBLINE_AVX2 inline void vertical_chunk(const std::uint8_t* column, std::ptrdi
 
 }  // namespace
 
-bool has_avx2() { return __builtin_cpu_supports("avx2") != 0; }
+Simd best_simd() {
+  if (__builtin_cpu_supports("avx512vbmi") != 0 && __builtin_cpu_supports("avx512vnni") != 0 &&
+      __builtin_cpu_supports("avx512bw") != 0) {
+    return Simd::avx512;
+  }
+  return __builtin_cpu_supports("avx2") != 0 ? Simd::avx2 : Simd::none;
+}
 
 void horizontal_avx2(const ResizePass& pass, const Pixels& in, int rows, std::uint8_t* out,
                      std::ptrdiff_t out_stride) {

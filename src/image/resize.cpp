@@ -8,21 +8,25 @@
 namespace plumbline {
 namespace {
 
-/// Chooses between the scalar passes and AVX2.
+/// Chooses between the scalar passes, AVX2 and AVX-512.
 struct Passes {
-  const ResizeScratch& scratch;
-  bool simd;
+  ResizeScratch::State& scratch;
+  Simd simd;
 
-  [[nodiscard]] bool fits(const ResizePass& pass) const {
-    return simd && pass.stride <= kMaxSplitTaps;
+  [[nodiscard]] bool fits_avx2(const ResizePass& pass) const {
+    return simd != Simd::none && pass.stride <= kMaxSplitTaps;
   }
   void horizontal(const Pixels& in, int rows, std::uint8_t* out, std::ptrdiff_t stride) const {
-    const ResizePass& pass = scratch.horizontal;
-    (fits(pass) ? horizontal_avx2 : horizontal_scalar)(pass, in, rows, out, stride);
+    ResizePass& pass = scratch.horizontal;
+    HorizontalPass run = fits_avx2(pass) ? horizontal_avx2 : horizontal_scalar;
+    if (simd == Simd::avx512 && fill_blocks(pass)) run = horizontal_avx512;
+    run(pass, in, rows, out, stride);
   }
   void vertical(const Pixels& in, int bytes, std::uint8_t* out, std::ptrdiff_t stride) const {
-    const ResizePass& pass = scratch.vertical;
-    (fits(pass) ? vertical_avx2 : vertical_scalar)(pass, in, bytes, out, stride);
+    ResizePass& pass = scratch.vertical;
+    VerticalPass run = fits_avx2(pass) ? vertical_avx2 : vertical_scalar;
+    if (simd == Simd::avx512 && bytes >= kAvx512Bytes && fill_parts(pass)) run = vertical_avx512;
+    run(pass, in, bytes, out, stride);
   }
 };
 
@@ -39,7 +43,7 @@ void copy_rows(const Pixels& in, int rows, int bytes, std::uint8_t* out, std::pt
 }
 
 /// Room for `rows` rows of `pixels` pixels between the passes.
-Pixels room_between(ResizeScratch& scratch, int rows, int pixels) {
+Pixels room_between(ResizeScratch::State& scratch, int rows, int pixels) {
   const std::ptrdiff_t stride = (std::ptrdiff_t{3} * pixels + 63) / 64 * 64;
   const auto bytes = static_cast<std::size_t>(stride * rows);
   if (scratch.between_passes.size() < bytes) scratch.between_passes.resize(bytes);
@@ -69,17 +73,23 @@ void check_arguments(const Image& image, const Box& box, int width, int height,
 
 }  // namespace
 
+ResizeScratch::ResizeScratch() : state_(std::make_unique<State>()) {}
+ResizeScratch::~ResizeScratch() = default;
+ResizeScratch::ResizeScratch(ResizeScratch&&) noexcept = default;
+ResizeScratch& ResizeScratch::operator=(ResizeScratch&&) noexcept = default;
+
 void resize_window(const Image& image, const Box& box, int width, int height, const Window& window,
                    Filter filter, ResizeOrder order, std::span<std::uint8_t> out_HWC,
-                   std::ptrdiff_t out_stride, ResizeScratch& scratch, bool simd) {
+                   std::ptrdiff_t out_stride, ResizeScratch& memory, Simd simd) {
   check_arguments(image, box, width, height, window, out_HWC.size(), out_stride);
   const bool across = width != box.width;
   const bool down = height != box.height;
+  ResizeScratch::State& scratch = memory.state();
   ResizePass& h = scratch.horizontal;
   ResizePass& v = scratch.vertical;
   if (across) fill_pass({box.width, width, window.left, window.width}, filter, h);
   if (down) fill_pass({box.height, height, window.top, window.height}, filter, v);
-  const Passes passes{scratch, simd && has_avx2()};
+  const Passes passes{scratch, simd};
   // Where reading begins: the first tap of a pass that runs, else the window itself.
   const Pixels in = pixel_at(image, box.left + (across ? h.first_in : window.left),
                              box.top + (down ? v.first_in : window.top));

@@ -22,7 +22,7 @@ struct Size {
 int rounded(double x) { return static_cast<int>(std::nearbyint(x)); }  // half to even, as Python
 
 /// torchvision's Resize(s): the short side becomes s, the long one int(s * long / short).
-Size short_side_to(const Image& image, int s) {
+Size short_side_to(const Size& image, int s) {
   const auto scaled = [s](int longer, int shorter) {
     return static_cast<int>(static_cast<double>(std::int64_t{s} * longer) / shorter);
   };
@@ -31,11 +31,11 @@ Size short_side_to(const Image& image, int s) {
 }
 
 /// OpenCLIP's ResizeKeepRatio; a very long image keeps at least one pixel across.
-Size divide_by(const Image& image, double ratio) {
+Size divide_by(const Size& image, double ratio) {
   return {std::max(rounded(image.width / ratio), 1), std::max(rounded(image.height / ratio), 1)};
 }
 
-Size resized_size(const Image& image, const PreprocessOptions& o) {
+Size resized_size(const Size& image, const PreprocessOptions& o) {
   const double down = static_cast<double>(image.height) / o.height;
   const double across = static_cast<double>(image.width) / o.width;
   switch (o.mode) {
@@ -72,6 +72,16 @@ void require_size(const PreprocessOptions& o, std::span<std::uint8_t> out) {
           "image transform: the output is too small");
 }
 
+/// The crop of one view; `simclr` has its own recipe.
+Box random_crop(int width, int height, const TrainTransformOptions& train, std::uint64_t seed,
+                std::uint64_t g, int view) {
+  if (train.mode != "simclr") return random_resized_crop(width, height, train, seed, g, view);
+  TrainTransformOptions options;
+  options.scale = {0.08, 1.0};
+  options.views = train.views;
+  return random_resized_crop(width, height, options, seed, g, view);
+}
+
 PreprocessOptions with(int size, const std::array<float, 3>& mean, const std::array<float, 3>& std,
                        Filter filter, ResizeMode mode) {
   PreprocessOptions o;
@@ -102,11 +112,21 @@ PreprocessOptions preprocess_family(const std::string& family, int size) {
                    "' (known: openai, siglip, siglip2, clipa)");
 }
 
+Box eval_part(int width, int height, const PreprocessOptions& o) {
+  const Size size = resized_size({width, height}, o);
+  const Placement x = centred(size.width, o.width);
+  const Placement y = centred(size.height, o.height);
+  const Filter filter = eval_filter(o);
+  const Taps columns = samples_read({width, size.width, x.from, x.count}, filter);
+  const Taps rows = samples_read({height, size.height, y.from, y.count}, filter);
+  return {columns.first, rows.first, columns.count, rows.count};
+}
+
 void eval_transform(const Image& image, const PreprocessOptions& o, std::span<std::uint8_t> out_HWC,
                     ResizeScratch& scratch) {
   require_size(o, out_HWC);
   require(image.width > 0 && image.height > 0, "eval_transform of an empty image");
-  const Size size = resized_size(image, o);
+  const Size size = resized_size({image.width, image.height}, o);
   const Placement x = centred(size.width, o.width);
   const Placement y = centred(size.height, o.height);
   const std::ptrdiff_t stride = std::ptrdiff_t{3} * o.width;
@@ -119,6 +139,22 @@ void eval_transform(const Image& image, const PreprocessOptions& o, std::span<st
                 out_HWC.subspan(offset), stride, scratch);
 }
 
+Box train_part(int width, int height, const TrainTransformOptions& train,
+               const PreprocessOptions& o, std::uint64_t seed, std::uint64_t g) {
+  if (train.mode == "eval") return eval_part(width, height, o);
+  Box part = random_crop(width, height, train, seed, g, 0);
+  for (int view = 1; view < train.views; ++view) {
+    const Box box = random_crop(width, height, train, seed, g, view);
+    const int right = std::max(part.left + part.width, box.left + box.width);
+    const int bottom = std::max(part.top + part.height, box.top + box.height);
+    part.left = std::min(part.left, box.left);
+    part.top = std::min(part.top, box.top);
+    part.width = right - part.left;
+    part.height = bottom - part.top;
+  }
+  return part;
+}
+
 void train_transform(const Image& image, const TrainTransformOptions& train,
                      const PreprocessOptions& o, std::uint64_t seed, std::uint64_t g, int view,
                      std::span<std::uint8_t> out_HWC, ResizeScratch& scratch) {
@@ -129,18 +165,13 @@ void train_transform(const Image& image, const TrainTransformOptions& train,
     throw UsageError("unknown train_transform.mode '" + train.mode +
                      "' (known: crop, eval, simclr)");
   }
-  TrainTransformOptions options = train;
-  if (simclr) {
-    options.scale = {0.08, 1.0};
-    options.ratio = {0.75, 4.0 / 3.0};
-  }
-  const Box box = random_resized_crop(image.width, image.height, options, seed, g, view);
+  const Box box = random_crop(image.width, image.height, train, seed, g, view);
   resize(image, box, o.width, o.height, Filter::bicubic, o.order, out_HWC, scratch);
   const std::size_t size = static_cast<std::size_t>(o.width) * static_cast<std::size_t>(o.height);
   const std::span<std::uint8_t> pixels = out_HWC.first(size * 3);
   const std::uint64_t stream = view_stream(seed, Purpose::colour, g, view, train.views);
   if (simclr) {
-    simclr_colour(stream, o.height, o.width, pixels, scratch.colour);
+    simclr_colour(stream, o.height, o.width, pixels, scratch.state().colour);
   } else {
     crop_colour(stream, train, o.height, o.width, pixels);
   }

@@ -1,4 +1,4 @@
-// AVX2 against the scalar reference, windows against the whole, known values, limits.
+// AVX2 and AVX-512 against the scalar reference, windows against the whole, known values, limits.
 #include <gtest/gtest.h>
 
 #include "core/philox.h"
@@ -22,7 +22,7 @@ Image noise(int width, int height, std::uint64_t key) {
 
 std::vector<std::uint8_t> resized(const Image& image, const Box& box, int width, int height,
                                   const Window& window, Filter filter, ResizeOrder order,
-                                  bool simd) {
+                                  Simd simd) {
   ResizeScratch scratch;
   std::vector<std::uint8_t> out(static_cast<std::size_t>(window.width) *
                                 static_cast<std::size_t>(window.height) * 3);
@@ -61,29 +61,55 @@ Case random_case(std::uint32_t i) {
   return k;
 }
 
-TEST(Resize, Avx2EqualsScalar) {
-  if (!has_avx2()) GTEST_SKIP() << "the processor has no AVX2";
+class ResizeSimd : public testing::TestWithParam<Simd> {
+ protected:
+  void SetUp() override {
+    if (GetParam() > best_simd()) GTEST_SKIP() << "the processor lacks these instructions";
+  }
+};
+INSTANTIATE_TEST_SUITE_P(All, ResizeSimd, testing::Values(Simd::avx2, Simd::avx512),
+                         [](const auto& tested) {
+                           return tested.param == Simd::avx2 ? "Avx2" : "Avx512";
+                         });
+
+TEST_P(ResizeSimd, EqualsScalar) {
   for (std::uint32_t i = 0; i < 300; ++i) {
     const Case k = random_case(i);
     const Window all{0, 0, k.width, k.height};
-    EXPECT_TRUE(resized(k.image, k.box, k.width, k.height, all, k.filter, k.order, true) ==
-                resized(k.image, k.box, k.width, k.height, all, k.filter, k.order, false))
+    EXPECT_TRUE(resized(k.image, k.box, k.width, k.height, all, k.filter, k.order, GetParam()) ==
+                resized(k.image, k.box, k.width, k.height, all, k.filter, k.order, Simd::none))
         << "case " << i << ": " << k.box.width << 'x' << k.box.height << " to " << k.width << 'x'
         << k.height;
   }
 }
 
-TEST(Resize, Avx2EqualsScalarUpToTheSplitLimit) {
-  if (!has_avx2()) GTEST_SKIP() << "the processor has no AVX2";
-  // White pixels and the largest tap counts: the low sums come nearest to 2^31.
+TEST_P(ResizeSimd, EqualsScalarAtEveryScale) {
+  for (int out = 1; out <= 400; out += 1 + out / 8) {
+    const Image image = noise(257, 33, static_cast<std::uint64_t>(out));
+    const Box box{1, 0, 256, 33};
+    for (const int rows : {33, 20}) {
+      const Window all{0, 0, out, rows};
+      EXPECT_TRUE(resized(image, box, out, rows, all, Filter::bicubic, ResizeOrder::horizontal,
+                          GetParam()) == resized(image, box, out, rows, all, Filter::bicubic,
+                                                 ResizeOrder::horizontal, Simd::none))
+          << "256 to " << out << ", 33 to " << rows;
+    }
+  }
+}
+
+TEST_P(ResizeSimd, EqualsScalarUpToTheSplitLimit) {
+  // White pixels and the largest tap counts: the sums come nearest to 2^31.
   for (const int in : {620, 630, 640, 650, 1500}) {
     Image image{in, in, std::vector<std::uint8_t>(static_cast<std::size_t>(in * in) * 3, 255)};
     for (std::size_t i = 0; i < image.pixels_HWC.size(); i += 97) image.pixels_HWC[i] = 3;
     const Box box{0, 0, in, in};
-    const Window all{0, 0, 10, 10};
-    EXPECT_TRUE(resized(image, box, 10, 10, all, Filter::bicubic, ResizeOrder::pillow13, true) ==
-                resized(image, box, 10, 10, all, Filter::bicubic, ResizeOrder::pillow13, false))
-        << in;
+    for (const int out : {10, 30}) {
+      const Window all{0, 0, out, out};
+      EXPECT_TRUE(
+          resized(image, box, out, out, all, Filter::bicubic, ResizeOrder::pillow13, GetParam()) ==
+          resized(image, box, out, out, all, Filter::bicubic, ResizeOrder::pillow13, Simd::none))
+          << in << " to " << out;
+    }
   }
 }
 
@@ -95,8 +121,9 @@ TEST(Resize, WindowIsPartOfTheWhole) {
     part.left = up_to(w, 2, k.width - part.width + 1) - 1;
     part.top = up_to(w, 3, k.height - part.height + 1) - 1;
     const auto whole = resized(k.image, k.box, k.width, k.height, {0, 0, k.width, k.height},
-                               k.filter, k.order, true);
-    const auto cut = resized(k.image, k.box, k.width, k.height, part, k.filter, k.order, true);
+                               k.filter, k.order, best_simd());
+    const auto cut =
+        resized(k.image, k.box, k.width, k.height, part, k.filter, k.order, best_simd());
     for (int y = 0; y < part.height; ++y) {
       const auto row = whole.begin() + ((part.top + y) * k.width + part.left) * 3;
       EXPECT_TRUE(std::equal(row, row + part.width * 3, cut.begin() + y * part.width * 3))
@@ -108,12 +135,12 @@ TEST(Resize, WindowIsPartOfTheWhole) {
 TEST(Resize, ConstantStaysConstantAndSameSizeCopies) {
   Image grey{31, 17, std::vector<std::uint8_t>(31 * 17 * 3, 200)};
   for (const std::uint8_t v : resized(grey, {0, 0, 31, 17}, 50, 9, {0, 0, 50, 9}, Filter::bicubic,
-                                      ResizeOrder::pillow13, true)) {
+                                      ResizeOrder::pillow13, best_simd())) {
     ASSERT_EQ(v, 200);
   }
   const Image image = noise(13, 11, 5);
   EXPECT_TRUE(resized(image, {0, 0, 13, 11}, 13, 11, {0, 0, 13, 11}, Filter::bicubic,
-                      ResizeOrder::pillow13, true) == image.pixels_HWC);
+                      ResizeOrder::pillow13, best_simd()) == image.pixels_HWC);
 }
 
 TEST(Resize, ScratchDoesNotLeakBetweenSizes) {
@@ -124,7 +151,7 @@ TEST(Resize, ScratchDoesNotLeakBetweenSizes) {
       std::vector<std::uint8_t> out(static_cast<std::size_t>(k.width * k.height) * 3);
       resize(k.image, k.box, k.width, k.height, k.filter, k.order, out, scratch);
       EXPECT_TRUE(out == resized(k.image, k.box, k.width, k.height, {0, 0, k.width, k.height},
-                                 k.filter, k.order, false));
+                                 k.filter, k.order, Simd::none));
     }
   }
 }

@@ -11,6 +11,7 @@
 #include "core/philox.h"
 #include "image/colour.h"
 #include "image/npy.h"
+#include "image/resample.h"
 #include "plumbline/error.h"
 #include "plumbline/image.h"
 
@@ -293,7 +294,7 @@ TEST(EvalTransform, ExtremeAspectStaysSmall) {
     std::vector<std::uint8_t> out(224 * 224 * 3);
     eval_transform(image, o, out, scratch);
     EXPECT_EQ(out[(112 * 224 + 112) * 3], mode == ResizeMode::longest ? 0 : 77);
-    EXPECT_LT(scratch.between_passes.size(), std::size_t{1} << 20);
+    EXPECT_LT(scratch.state().between_passes.size(), std::size_t{1} << 20);
   }
 }
 
