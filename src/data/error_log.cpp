@@ -49,7 +49,7 @@ std::string ErrorLog::summary(int source) const {
     text +=
         str(text.empty() ? "" : ", ", s.by_class[c], " ", name_of(static_cast<BadSampleClass>(c)));
   }
-  for (const std::string& message : s.last) text += "; " + message;
+  for (const std::string& message : s.last) text.append("; ").append(message);
   return text;
 }
 
@@ -96,6 +96,11 @@ void ErrorLog::row(int source, const std::vector<Refusal>& refused, const std::s
                          name_of(refusal.bad.reason), ": ", refusal.bad.message));
     if (s.last.size() > kLastMessages) s.last.pop_front();
     quarantine(refusal, substitute);
+    if (refusal.bad.reason == BadSampleClass::io && s.unread.insert(refusal.shard).second &&
+        warn_) {
+      warn_(str("source ", names_[static_cast<std::size_t>(source)], ": ", refusal.bad.message,
+                "; its samples are replaced by others"));
+    }
     count(source, true);
   }
   count(source, false);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,7 @@ class ErrorLog {
     std::array<std::int64_t, kBadSampleClasses> by_class = {};
     std::deque<std::string> last;
     bool warned = false;
+    std::set<std::string> unread;  ///< shards that were given up
   };
   void count(int source, bool bad);
   void judge(int source);

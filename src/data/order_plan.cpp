@@ -164,17 +164,36 @@ Vshard OrderPlan::vshard_at(int source, int lane, std::uint64_t turn) const {
   const auto c = static_cast<std::uint64_t>(lane);
   const std::uint64_t j = c + turn * static_cast<std::uint64_t>(lanes_);
   const std::uint64_t epoch_key = derive(s.key, Purpose::epoch, j / s.vshards);
-  Vshard v;
-  if (options_.replace) {
-    const std::uint64_t lane_key = derive(s.key, Purpose::replace, c);
-    v.index = scale_to(derive(lane_key, Purpose::replace, turn), s.vshards);
-  } else {
-    v.index = permute(epoch_key, s.vshards, j % s.vshards);
+  if (!options_.replace) {
+    return vshard_of(s, epoch_key, permute(epoch_key, s.vshards, j % s.vshards));
   }
-  v.first = v.index * s.vshard_size;
-  v.size = std::min(s.vshard_size, s.source.samples - v.first);
-  v.key = derive(epoch_key, Purpose::vshard, v.index);
+  const std::uint64_t lane_key = derive(s.key, Purpose::replace, c);
+  return vshard_of(s, epoch_key, scale_to(derive(lane_key, Purpose::replace, turn), s.vshards));
+}
+
+Vshard OrderPlan::vshard_of(const Shape& shape, std::uint64_t epoch_key,
+                            std::uint64_t index) const {
+  Vshard v;
+  v.index = index;
+  v.first = index * shape.vshard_size;
+  v.size = std::min(shape.vshard_size, shape.source.samples - v.first);
+  v.key = derive(epoch_key, Purpose::vshard, index);
   return v;
+}
+
+Place OrderPlan::instead_of(const Place& place, int lane, std::uint64_t attempt) const {
+  const Shape& s = sources_[static_cast<std::size_t>(place.source)];
+  const std::uint64_t j =
+      static_cast<std::uint64_t>(lane) + place.turn * static_cast<std::uint64_t>(lanes_);
+  const std::uint64_t stream = derive(s.key, Purpose::substitute, j);
+  const std::uint64_t index = scale_to(derive(stream, Purpose::substitute, attempt), s.vshards);
+  const std::uint64_t row =
+      permute_inverse(place.vshard.key, place.vshard.size, place.ordinal - place.vshard.first);
+  Place other = place;
+  other.vshard = vshard_of(s, derive(s.key, Purpose::epoch, j / s.vshards), index);
+  other.ordinal =
+      other.vshard.first + permute(other.vshard.key, other.vshard.size, row % other.vshard.size);
+  return other;
 }
 
 /// Where a lane stands after n rows of a source: all vshards are full but the last one of the

@@ -67,6 +67,11 @@ class OrderPlan {
   /// The `turn`-th virtual shard that `lane` reads of `source`.
   [[nodiscard]] Vshard vshard_at(int source, int lane, std::uint64_t turn) const;
 
+  /// What `lane` reads instead of `place` when its virtual shard cannot be read: the same row of
+  /// another one, drawn by the number of the unreadable one and `attempt`. A virtual shard is so
+  /// replaced row by row, whichever of its rows was the first to fail.
+  [[nodiscard]] Place instead_of(const Place& place, int lane, std::uint64_t attempt) const;
+
  private:
   friend class LaneCursor;
   struct Shape {
@@ -82,6 +87,8 @@ class OrderPlan {
   void cut_into_vshards(Shape& shape) const;
   void weigh();
   void check_enough(const std::vector<double>& shares) const;
+  [[nodiscard]] Vshard vshard_of(const Shape& shape, std::uint64_t epoch_key,
+                                 std::uint64_t index) const;
   [[nodiscard]] Spot locate(int source, int lane, std::uint64_t n) const;
   [[nodiscard]] int source_of_slot(std::uint64_t slot) const;
   [[nodiscard]] std::uint64_t period_key(int lane, std::uint64_t period) const;

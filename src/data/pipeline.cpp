@@ -4,15 +4,13 @@
 #include <cstdlib>
 #include <new>
 
-#include "core/philox.h"
+#include "data/remote_shard.h"
 #include "plumbline/error.h"
 
 namespace plumbline {
 namespace {
 
 constexpr std::int64_t kMaxChunkRows = 16;
-constexpr std::uint64_t kDrawnSubstitutes = 8;
-constexpr std::uint64_t kLeastCandidates = 256;  // looked at before a run is given up
 constexpr std::size_t kAlignment = 64;
 
 std::shared_ptr<void> plain_memory(std::size_t bytes) {
@@ -261,6 +259,7 @@ void Pipeline::read_chunks(ThreadNote& note) {
 
 void Pipeline::read_chunk(Chunk& chunk, ThreadNote& note) {
   chunk.bytes.resize(chunk.offset.back());
+  chunk.unread.assign(static_cast<std::size_t>(chunk.end - chunk.begin), std::string());
   for (std::int64_t row = chunk.begin; row < chunk.end; ++row) {
     if (stopped_) return;
     const auto i = static_cast<std::size_t>(row - chunk.begin);
@@ -269,8 +268,12 @@ void Pipeline::read_chunk(Chunk& chunk, ThreadNote& note) {
     const auto source = static_cast<std::size_t>(place.source);
     note.sample(place.source, ref);
     const std::int64_t start = ThreadNote::now_ns();
-    sources_[source]->read(
-        ref, {chunk.bytes.data() + chunk.offset[i], chunk.offset[i + 1] - chunk.offset[i]});
+    try {
+      sources_[source]->read(
+          ref, {chunk.bytes.data() + chunk.offset[i], chunk.offset[i + 1] - chunk.offset[i]});
+    } catch (const UnreadableShard& error) {
+      chunk.unread[i] = error.what();
+    }
     source_read_ns_[source] += ThreadNote::now_ns() - start;
   }
 }
@@ -305,80 +308,6 @@ void Pipeline::finish(Chunk& chunk, std::exception_ptr error) {
     chunk.slot->state = Slot::State::ready;
   }
   changed_.notify_all();
-}
-
-RowTarget Pipeline::target(const Slot& slot, std::size_t row) const {
-  const std::size_t pixels = slot.batch.pixels_BHWC.size() / static_cast<std::size_t>(rows_);
-  const std::size_t ids = slot.batch.tokens_BL.size() / static_cast<std::size_t>(rows_);
-  return {slot.batch.pixels_BHWC.subspan(row * pixels, pixels),
-          slot.batch.tokens_BL.subspan(row * ids, ids),
-          slot.batch.labels_B.empty() ? nullptr : &slot.batch.labels_B[row]};
-}
-
-bool Pipeline::try_sample(Slot& slot, std::size_t row, const SampleRef& ref,
-                          std::span<const std::uint8_t> bytes, RowBuilder& builder) const {
-  const int source = slot.place[row].source;
-  const Source& from = *sources_[static_cast<std::size_t>(source)];
-  Row& out = slot.batch.row[row];
-  std::optional<BadSample> bad = builder.build(from, ref, bytes, out.position, target(slot, row));
-  RowOutcome& outcome = slot.outcome[row];
-  if (bad) {
-    outcome.refused.push_back(
-        {source, from.shard(ref), ref.record.offset, builder.key(), *std::move(bad)});
-    return false;
-  }
-  out.key = builder.key();
-  outcome.bytes = static_cast<std::int64_t>(bytes.size());
-  outcome.truncated = builder.truncated();
-  return true;
-}
-
-void Pipeline::build_chunk(Chunk& chunk, RowBuilder& builder, std::vector<std::uint8_t>& scratch,
-                           ThreadNote& note) const {
-  for (std::int64_t r = chunk.begin; r < chunk.end; ++r) {
-    if (stopped_) return;
-    const auto row = static_cast<std::size_t>(r);
-    const auto i = static_cast<std::size_t>(r - chunk.begin);
-    note.sample(chunk.slot->place[row].source, chunk.slot->ref[row]);
-    const std::span<const std::uint8_t> bytes(chunk.bytes.data() + chunk.offset[i],
-                                              chunk.offset[i + 1] - chunk.offset[i]);
-    if (!try_sample(*chunk.slot, row, chunk.slot->ref[row], bytes, builder)) {
-      substitute(*chunk.slot, row, builder, scratch);
-    }
-  }
-}
-
-/// Another sample for the row, a function of its position alone: first 8 drawn from the vshard,
-/// then its samples in order, and those after it (a small source has vshards of one sample).
-void Pipeline::substitute(Slot& slot, std::size_t row, RowBuilder& builder,
-                          std::vector<std::uint8_t>& scratch) const {
-  const Place& place = slot.place[row];
-  const Source& source = *sources_[static_cast<std::size_t>(place.source)];
-  const std::uint64_t g = slot.batch.row[row].position;
-  const std::uint64_t stream = derive(context_.seed, Purpose::substitute, g);
-  const std::uint64_t in_order =
-      std::min(source.size(), std::max(place.vshard.size, kLeastCandidates));
-  std::vector<SampleRef> candidate;
-  slot.batch.row[row].substitute = true;
-  for (std::uint64_t attempt = 0; attempt < kDrawnSubstitutes + in_order; ++attempt) {
-    if (stopped_) return;
-    std::uint64_t ordinal = (place.vshard.first + attempt - kDrawnSubstitutes) % source.size();
-    if (attempt < kDrawnSubstitutes) {
-      const std::uint64_t bits = derive(stream, Purpose::substitute, attempt);
-      ordinal = place.vshard.first + scale_to(bits, place.vshard.size);
-    }
-    if (ordinal == place.ordinal) continue;
-    candidate.clear();
-    source.find(ordinal, 1, candidate);
-    scratch.resize(candidate[0].record.bytes);
-    source.read(candidate[0], scratch);
-    if (try_sample(slot, row, candidate[0], scratch, builder)) return;
-  }
-  const Refusal& last = slot.outcome[row].refused.back();
-  throw DataError(str("source ", source.name(), ": no usable sample among ", in_order,
-                      " from ordinal ", place.vshard.first, " on; the last: ", last.shard,
-                      " at byte ", last.offset, ", key ", last.key, ": ", name_of(last.bad.reason),
-                      ": ", last.bad.message));
 }
 
 }  // namespace plumbline

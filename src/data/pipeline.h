@@ -79,6 +79,7 @@ class Pipeline {
     std::size_t credit = 0;
     std::vector<std::uint8_t> bytes;
     std::vector<std::size_t> offset;  ///< of each row's bytes, and the end
+    std::vector<std::string> unread;  ///< why a row's shard was given up; empty: it was read
   };
   using ChunkPtr = std::unique_ptr<Chunk>;
   struct LaneState;
@@ -94,8 +95,17 @@ class Pipeline {
   void build_chunks(ThreadNote& note);
   void build_chunk(Chunk& chunk, RowBuilder& builder, std::vector<std::uint8_t>& scratch,
                    ThreadNote& note) const;
-  void substitute(Slot& slot, std::size_t row, RowBuilder& builder,
+  void build_row(Slot& slot, std::size_t row, std::span<const std::uint8_t> bytes,
+                 RowBuilder& builder, std::vector<std::uint8_t>& scratch) const;
+  void replace_unread(Slot& slot, std::size_t row, const std::string& why, RowBuilder& builder,
+                      std::vector<std::uint8_t>& scratch) const;
+  void substitute(Slot& slot, std::size_t row, const Place& place, RowBuilder& builder,
                   std::vector<std::uint8_t>& scratch) const;
+  [[nodiscard]] bool try_other(Slot& slot, std::size_t row, std::uint64_t ordinal,
+                               RowBuilder& builder, std::vector<std::uint8_t>& scratch,
+                               bool& unread) const;
+  void refuse_unread(Slot& slot, std::size_t row, const SampleRef& ref,
+                     const std::string& why) const;
   [[nodiscard]] bool try_sample(Slot& slot, std::size_t row, const SampleRef& ref,
                                 std::span<const std::uint8_t> bytes, RowBuilder& builder) const;
   [[nodiscard]] RowTarget target(const Slot& slot, std::size_t row) const;

@@ -27,6 +27,7 @@ constexpr std::uint64_t kOverlap = 64 << 10;  // read again after a cut, to see 
 constexpr std::size_t kChunk = 1 << 18;
 constexpr std::uint64_t kBlock = 512;
 constexpr double kLongestWait = 60;
+constexpr auto kRest = std::chrono::minutes(10);  // of a shard that was given up
 
 void replace_all(std::string& text, std::string_view what, const std::string& with) {
   for (std::size_t at = text.find(what); at != std::string::npos;
@@ -71,8 +72,11 @@ class Fetch {
       if (outcome == Outcome::unended && std::exchange(unended_at_, have_) == have_) return have_;
       failures = have_ > before ? 1 : failures + 1;
       if (failures >= shard_.options.tries) {
-        throw DataError(str("shard ", shard_.name, ": given up after ", failures,
-                            " tries without progress at byte ", first_ + have_, ": ", problem_));
+        const std::string why =
+            str("shard ", shard_.name, ": given up after ", failures,
+                " tries without progress at byte ", first_ + have_, ": ", problem_);
+        shard_.counters->given_up.add(shard_.name, why);
+        throw UnreadableShard(why);
       }
       ++shard_.counters->retries;
       wait(failures);
@@ -201,6 +205,18 @@ class Fetch {
 
 }  // namespace
 
+void GivenUp::check(const std::string& shard) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(shard);
+  if (found == entries_.end() || std::chrono::steady_clock::now() > found->second.until) return;
+  throw UnreadableShard(found->second.why);
+}
+
+void GivenUp::add(const std::string& shard, const std::string& why) {
+  const std::lock_guard lock(mutex_);
+  entries_[shard] = {std::chrono::steady_clock::now() + kRest, why};
+}
+
 bool is_pipe(std::string_view shard) { return shard.starts_with(kPrefix); }
 
 bool RemoteShard::seekable() const { return name.find("{offset}") != std::string::npos; }
@@ -217,6 +233,7 @@ std::uint64_t fetch(const RemoteShard& shard, std::uint64_t first,
                     const std::stop_token& stop) {
   require(first == 0 || shard.seekable(), "a range of a shard without {offset}");
   if (length && *length == 0) return 0;
+  shard.counters->given_up.check(shard.name);
   return Fetch(shard, first, length, fd, at, stop).run();
 }
 

@@ -3,23 +3,51 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
 
 #include "plumbline/data.h"
+#include "plumbline/error.h"
 
 namespace plumbline {
 
 [[nodiscard]] bool is_pipe(std::string_view shard);
 
-/// Counts of all remote reads of a source.
+/// A shard was given up after its tries: a run goes on without it.
+class UnreadableShard : public DataError {
+ public:
+  using DataError::DataError;
+};
+
+/// Shards that were given up, so that the many readers of one do not all try it again. After ten
+/// minutes it may be asked once more.
+class GivenUp {
+ public:
+  /// Throws UnreadableShard when `shard` was given up lately.
+  void check(const std::string& shard) const;
+  void add(const std::string& shard, const std::string& why);
+
+ private:
+  struct Entry {
+    std::chrono::steady_clock::time_point until;
+    std::string why;
+  };
+  mutable std::mutex mutex_;
+  std::map<std::string, Entry> entries_;
+};
+
+/// What all remote reads of a source share.
 struct RemoteCounters {
   std::atomic<std::int64_t> bytes = 0;
   std::atomic<std::int64_t> retries = 0;
+  GivenUp given_up;
 };
 
 struct RemoteShard {
@@ -38,9 +66,10 @@ struct RemoteShard {
 /// returns how many. A command that fails, is silent for `timeout_s` or ends early is started again
 /// after a jittered wait that doubles from `wait_s` to 60 s, from where it was cut (without
 /// {offset} from the beginning); bytes that come again are compared with those received. Throws
-/// DataError with the last 4 KB of its standard error after `tries` failures without progress, and
-/// when the object changed meanwhile. A whole object must begin like a tar, gzip or zstd file; a
-/// tar without end blocks is asked for again once. `first` must be 0 unless the shard is seekable.
+/// UnreadableShard with the last 4 KB of its standard error after `tries` failures without
+/// progress, DataError when the object changed meanwhile. A whole object must begin like a tar,
+/// gzip or zstd file; a tar without end blocks is asked for again once. `first` must be 0 unless
+/// the shard is seekable.
 [[nodiscard]] std::uint64_t fetch(const RemoteShard& shard, std::uint64_t first,
                                   std::optional<std::uint64_t> length, int fd, std::uint64_t at,
                                   const std::stop_token& stop);

@@ -50,7 +50,13 @@ std::shared_ptr<const ByteSource> ShardFiles::get(std::uint32_t number,
     }
     promise.set_value(std::move(file));
   } catch (...) {
+    // Those who wait learn of it; who comes later tries again.
     promise.set_exception(std::current_exception());
+    const std::lock_guard lock(mutex_);
+    if (const auto found = entries_.find(number); found != entries_.end()) {
+      ages_.erase(found->second.age);
+      entries_.erase(found);
+    }
   }
   return opened.get();
 }

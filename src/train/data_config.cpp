@@ -111,7 +111,7 @@ void describe(OptionVisitor& v, DataOptions& data) {
   v.value("allow_pipe", data.allow_pipe, "shards may be `pipe:` commands");
   v.section("pipe", "how commands are read", [&](OptionVisitor& p) {
     p.value("timeout_s", data.pipe.timeout_s, {0.1, 1e6}, "no byte for so long: tried again");
-    p.value("tries", data.pipe.tries, {1, 1000}, "without progress, before the run ends");
+    p.value("tries", data.pipe.tries, {1, 1000}, "without progress, before a shard is given up");
     p.value("wait_s", data.pipe.wait_s, {0, 60}, "before the second try; doubles up to 60 s");
   });
   v.section("cache", "whole `pipe:` shards kept on this host", [&](OptionVisitor& c) {

@@ -8,6 +8,7 @@ GET /KIND/NAME, with byte ranges; KIND says what happens to the first requests o
   dead      the answer is always 500
   page      once an error page with status 200
   changed   once half of NAME, later NAME.new
+While a file NAME.gone is there the answer is 503.
   /count    how many requests there were
 """
 
@@ -33,7 +34,9 @@ class Handler(BaseHTTPRequestHandler):
             requests[self.path] += 1
         _, kind, name = self.path.split("/", 2)
         kind = kind.rstrip("0123456789")  # ok1, ok2: the same with counts of their own
-        if kind == "dead" or (kind == "late" and number < 2):
+        if (Path(sys.argv[1]) / (name + ".gone")).exists():
+            self.reply(503, b"gone")
+        elif kind == "dead" or (kind == "late" and number < 2):
             self.reply(500, b"out of order")
         elif kind == "page" and number < 1:
             self.reply(200, b"<html>please log in</html>")
@@ -75,7 +78,8 @@ def main():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(server.server_address[1], flush=True)
+    sys.stdout.write(f"{server.server_address[1]}\n")  # in one piece: the reader then hangs up
+    sys.stdout.flush()
     sys.stdin.read()
 
 

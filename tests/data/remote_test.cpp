@@ -235,6 +235,63 @@ TEST_F(Remote, StopsAtOnceWhileACommandHangs) {
   EXPECT_LT(Clock::now() - start, std::chrono::seconds(2));
 }
 
+TEST_F(Remote, AShardThatIsGivenUpIsReplacedAndCounted) {
+  for (const bool ranges : {true, false}) {
+    DataOptions o = options("ok", ranges);
+    (void)rows_of(o, 1, 1);  // makes the index
+    folder_.write("1.tar.gone", "");
+    o.pipe.tries = 2;
+    o.errors = {1, 1000};
+    const std::vector<std::string> got = rows_of(o, 8, 1);
+    o.threads = 7;
+    EXPECT_EQ(rows_of(o, 8, 2), got) << "others, but a function of the position";
+    int replaced = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      const bool lost = std::stoi(expected_[i].substr(1)) / 40 == 1;
+      replaced += lost ? 1 : 0;
+      EXPECT_NE(std::stoi(got[i].substr(1)) / 40, 1) << got[i];
+      EXPECT_TRUE(lost || got[i] == expected_[i]) << "rows of the other shards stay";
+    }
+    EXPECT_GT(replaced, 30);
+
+    LoaderContext context = context_of();
+    std::string warnings;
+    context.warn = [&](const std::string& line) { warnings += line + "\n"; };
+    context.quarantine_path = folder_ / "quarantine" + std::to_string(ranges);
+    Loader loader(o, context);
+    for (int k = 0; k < 8; ++k) loader.release(loader.next());
+    const SourceCounts counts = loader.stats().sources[0];
+    EXPECT_EQ(counts.substitutes, replaced);
+    EXPECT_GE(counts.bad[static_cast<std::size_t>(BadSampleClass::io)], replaced);
+    EXPECT_EQ(counts.delivered, 128);
+    const std::string quarantine = read_file(context.quarantine_path);
+    EXPECT_EQ(std::count(quarantine.begin(), quarantine.end(), '\n'), loader.stats().bad_samples());
+    EXPECT_NE(quarantine.find("\"class\":\"io\""), std::string::npos);
+    EXPECT_EQ(std::count(warnings.begin(), warnings.end(), '\n'), 1) << warnings;
+    EXPECT_NE(warnings.find("given up after 2 tries"), std::string::npos) << warnings;
+    EXPECT_NE(warnings.find("503"), std::string::npos) << warnings;
+    fs::remove(folder_ / "1.tar.gone");
+  }
+}
+
+TEST_F(Remote, TooManyShardsGivenUpEndTheRun) {
+  DataOptions o = options("ok", true);
+  (void)rows_of(o, 1, 1);
+  o.pipe.tries = 2;
+  folder_.write("1.tar.gone", "");
+  try {
+    (void)rows_of(o, 80, 1);
+    FAIL() << "a third of the rows is lost";
+  } catch (const DataError& error) {
+    EXPECT_NE(std::string(error.what()).find("max_rate"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find(" io"), std::string::npos) << error.what();
+  }
+  folder_.write("0.tar.gone", "");
+  folder_.write("2.tar.gone", "");
+  o.errors = {1, 1000};
+  expect_data_error(o, "no shard can be read");
+}
+
 TEST_F(Remote, ToolsReadPipes) {
   CheckOptions check;
   check.source.name = "shards";
