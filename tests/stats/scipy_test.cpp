@@ -183,41 +183,109 @@ std::vector<std::map<std::string, std::string>> read_table(const std::filesystem
   return rows;
 }
 
-std::vector<ModelPoint> points_of(const ShiftRule& rule) {
+std::vector<ModelPoint> points_of(const ShiftRule& rule,
+                                  const char* table = "baseline_models_ext.csv") {
   const auto cell = [](const std::string& text) {
     return text.empty() ? std::nullopt : std::optional<double>(std::stod(text));
   };
   std::vector<ModelPoint> points;
-  for (auto& row : read_table(kTables / "baseline_models_ext.csv")) {
+  for (auto& row : read_table(kTables / table)) {
     points.push_back({row["model"], row["type"], cell(row[std::string(rule.x_column)]),
                       cell(row[std::string(rule.shift)])});
   }
   return points;
 }
 
+const ShiftRule& rule_of(const std::string& shift, const std::string& column) {
+  for (const ShiftRule& rule : shift_rules()) {
+    if (rule.shift == shift && rule.x_column == column) return rule;
+  }
+  throw Error(str("no rule for ", shift, " against ", column));
+}
+
+Transform transform_of(const std::string& name) {
+  for (const Transform t : kTransforms) {
+    if (name_of(t) == name) return t;
+  }
+  throw Error("no transform " + name);
+}
+
+Baseline baseline_of(const std::string& name) {
+  return name == "standard" ? Baseline::standard : Baseline::extended;
+}
+
+/// Transformed accuracies of a baseline's models within a piece of the axis.
+struct Chosen {
+  std::vector<double> x, y;
+};
+Chosen choose(const ShiftRule& rule, Baseline baseline, Transform transform,
+              const std::string& piece = "all") {
+  Chosen chosen;
+  const std::vector<ModelPoint> points = points_of(rule);
+  for (const std::size_t i : select_baseline(points, rule, baseline, transform)) {
+    if (piece == "below" && !(*points[i].x < *rule.knee)) continue;
+    if (piece == "above" && !(*points[i].x > *rule.knee)) continue;
+    chosen.x.push_back(apply(transform, *points[i].x));
+    chosen.y.push_back(apply(transform, *points[i].y));
+  }
+  return chosen;
+}
+
 TEST_F(Scipy, EveryBaselineFitOfTheTestbed) {
   if (!std::filesystem::exists(kTables)) GTEST_SKIP() << "no " << kTables;
-  ASSERT_EQ(of("fit").size(), 24U);
+  // Two baselines, three transforms, eight axes, two of which have three pieces.
+  ASSERT_EQ(of("fit").size(), 2U * 3U * (6U + 2U * 3U));
   for (const Case& c : of("fit")) {
-    const ShiftRule* rule = nullptr;
-    for (const ShiftRule& r : shift_rules()) {
-      if (r.shift == c[0] && r.x_column == c[1]) rule = &r;
+    const std::string what = str(c[0], " ", c[1], " ", c[2], " ", c[3], " ", c[4]);
+    const Chosen chosen = choose(rule_of(c[1], c[2]), baseline_of(c[0]), transform_of(c[3]), c[4]);
+    ASSERT_EQ(chosen.x.size(), std::stoul(c[5])) << what;
+    const Line line = fit_line(chosen.x, chosen.y);
+    expect_relative(line.slope, std::stod(c[6]), 1e-11, what);
+    expect_relative(line.intercept, std::stod(c[7]), 1e-10, what);
+    expect_relative(line.r2, std::stod(c[8]), 1e-10, what);
+    expect_relative(line.slope_error, std::stod(c[9]), 1e-9, what);
+  }
+}
+
+TEST_F(Scipy, EffectiveRobustnessAndResidualOfOpenClipsModels) {
+  if (!std::filesystem::exists(kTables)) GTEST_SKIP() << "no " << kTables;
+  ASSERT_EQ(of("clip").size(), 2U * 3U * 5U);
+  for (const Case& c : of("clip")) {
+    const std::string what = str(c[0], " ", c[1], " ", c[2]);
+    const ShiftRule& rule = rule_of(c[1], "imagenet");
+    const Transform transform = transform_of(c[2]);
+    const Chosen chosen = choose(rule, baseline_of(c[0]), transform);
+    const Line line = fit_line(chosen.x, chosen.y);
+    double rho = 0, distance = 0, n = 0;
+    for (const ModelPoint& model : points_of(rule, "clip_models.csv")) {
+      if (!model.x || !model.y) continue;
+      rho += effective_robustness(line, transform, *model.x, *model.y);
+      distance += residual(line, transform, *model.x, *model.y);
+      ++n;
     }
-    ASSERT_NE(rule, nullptr) << c[0] << " " << c[1];
-    Transform transform = Transform::linear;
-    for (const Transform t : kTransforms) transform = name_of(t) == c[2] ? t : transform;
-    const std::vector<ModelPoint> points = points_of(*rule);
-    std::vector<double> x, y;
-    for (const std::size_t i : select_standard(points, *rule, transform)) {
-      x.push_back(apply(transform, *points[i].x));
-      y.push_back(apply(transform, *points[i].y));
+    EXPECT_EQ(n, std::stod(c[3])) << what;
+    EXPECT_NEAR(rho / n, std::stod(c[4]), 1e-11) << what;
+    EXPECT_NEAR(distance / n, std::stod(c[5]), 1e-11) << what;
+  }
+}
+
+// Two generators differ by the noise of 1000 resamples: ends within a tenth of the width.
+TEST_F(Scipy, BootstrapBandOfALine) {
+  if (!std::filesystem::exists(kTables)) GTEST_SKIP() << "no " << kTables;
+  ASSERT_EQ(of("band").size(), 3U);
+  for (const Case& c : of("band")) {
+    std::vector<double> v;
+    for (std::size_t i = 2; i < c.size(); ++i) v.push_back(std::stod(c[i]));
+    ASSERT_EQ(v.size(), 13U);
+    const Chosen chosen = choose(rule_of(c[0], "imagenet"), Baseline::standard, transform_of(c[1]));
+    const LineBand band = bootstrap_line(chosen.x, chosen.y, std::span(v).first(3));
+    std::vector<Interval> ours = {band.slope, band.intercept};
+    ours.insert(ours.end(), band.at.begin(), band.at.end());
+    for (std::size_t k = 0; k < ours.size(); ++k) {
+      const double lo = v[3 + 2 * k], hi = v[4 + 2 * k];
+      EXPECT_NEAR(ours[k].lo, lo, 0.12 * (hi - lo)) << c[0] << " " << k;
+      EXPECT_NEAR(ours[k].hi, hi, 0.12 * (hi - lo)) << c[0] << " " << k;
     }
-    const std::string what = c[0] + " " + c[1] + " " + c[2];
-    EXPECT_EQ(x.size(), std::stoul(c[3])) << what;
-    const Line line = fit_line(x, y);
-    expect_relative(line.slope, std::stod(c[4]), 1e-11, what);
-    expect_relative(line.intercept, std::stod(c[5]), 1e-10, what);
-    expect_relative(line.r2, std::stod(c[6]), 1e-11, what);
   }
 }
 
