@@ -232,6 +232,7 @@ void Pipeline::send_chunks(Slot& slot) {
       ++end;
     }
     chunk->end = begin = end;
+    if (chunk->offset.back() > read_credit_.total()) refuse_to_read(*chunk);
     plan_note_.doing(Doing::memory);
     chunk->credit = read_credit_.take(chunk->offset.back());
     plan_note_.doing(Doing::output);
@@ -239,6 +240,18 @@ void Pipeline::send_chunks(Slot& slot) {
     plan_note_.doing(Doing::working);
     if (stopped_) return;
   }
+}
+
+/// A single sample that the bound has no room for. Passing over it would let memory decide what a
+/// run sees.
+void Pipeline::refuse_to_read(const Chunk& chunk) const {
+  const auto row = static_cast<std::size_t>(chunk.begin);
+  const Source& source = *sources_[static_cast<std::size_t>(chunk.slot->place[row].source)];
+  const SampleRef& ref = chunk.slot->ref[row];
+  throw DataError(str("source ", source.name(), ": shard ", source.shard(ref), " at byte ",
+                      ref.record.offset, ": a sample of ", ref.record.bytes,
+                      " bytes, but data.memory_mb ", options_.memory_mb, " leaves ",
+                      read_credit_.total(), " for reading; a larger one admits it"));
 }
 
 void Pipeline::read_chunks(ThreadNote& note) {

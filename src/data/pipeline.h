@@ -90,6 +90,7 @@ class Pipeline {
                   std::uint64_t first_row);
   void plan_row(Slot& slot, std::size_t row, LaneState& lane, std::uint64_t g);
   void send_chunks(Slot& slot);
+  [[noreturn]] void refuse_to_read(const Chunk& chunk) const;
   void read_chunks(ThreadNote& note);
   void read_chunk(Chunk& chunk, ThreadNote& note);
   void build_chunks(ThreadNote& note);

@@ -92,12 +92,15 @@ void Pipeline::replace_unread(Slot& slot, std::size_t row, const std::string& wh
                       ": no shard can be read: ", why));
 }
 
-/// Whether the sample `ordinal` fills the row; `unread`: because its shard was given up.
+/// Whether the sample `ordinal` (of at most 6 MiB) fills the row; `unread`: because its shard was
+/// given up.
 bool Pipeline::try_other(Slot& slot, std::size_t row, std::uint64_t ordinal, RowBuilder& builder,
                          std::vector<std::uint8_t>& scratch, bool& unread) const {
   const Source& source = *sources_[static_cast<std::size_t>(slot.place[row].source)];
   std::vector<SampleRef> candidate;
   source.find(ordinal, 1, candidate);
+  // No larger, so that a substitute needs no bytes of the stock.
+  if (candidate[0].record.bytes > kSmallImageBytes) return false;
   scratch.resize(candidate[0].record.bytes);
   try {
     source.read(candidate[0], scratch);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "data/rank_sums.h"
 #include "plumbline/error.h"
 #include "tests/data/loader_runs.h"
 
@@ -44,6 +45,31 @@ TEST(Verdict, NamesWhatLimits) {
   memory.plan.memory_s = 80;
   EXPECT_NE(loader_verdict(memory, 100).find("data.memory_mb"), std::string::npos);
   EXPECT_NE(loader_verdict(stats_of(400, 40), 100).find("no single stage"), std::string::npos);
+}
+
+TEST(Verdict, SpeaksForAllRanks) {
+  // Rank 1 decodes all the time and waits for it; rank 0, asked alone, sees nothing of that.
+  LoaderStats quick = stats_of(10, 0), slow = stats_of(790, 60);
+  quick.sources.resize(1);
+  slow.sources.resize(1);
+  slow.sources[0].delivered = 7;
+  slow.sources[0].bad[2] = 3;
+  slow.sources[0].excluded[1] = quick.sources[0].excluded[1] = 5;
+  EXPECT_NE(loader_verdict(quick, 100).find("bound by: training"), std::string::npos);
+  const std::vector<double> a = loader_numbers(quick), b = loader_numbers(slow);
+  ASSERT_EQ(a.size(), b.size());
+  std::vector<double> sums;
+  for (std::size_t i = 0; i < a.size(); ++i) sums.push_back(a[i] + b[i]);
+  const LoaderStats all = over_ranks(quick, sums, 2, slow.consumer_wait_s);
+  EXPECT_EQ(all.build.threads, 16);
+  EXPECT_EQ(all.build.busy_s, quick.build.busy_s + slow.build.busy_s);
+  EXPECT_EQ(all.elapsed_s, (quick.elapsed_s + slow.elapsed_s) / 2);
+  EXPECT_EQ(all.sources[0].delivered, 7);
+  EXPECT_EQ(all.bad_samples(), 3);
+  EXPECT_EQ(all.sources[0].excluded[1], 5) << "the same on every rank";
+  EXPECT_NE(loader_verdict(all, 100).find("the trainer waited 60 %"), std::string::npos)
+      << loader_verdict(all, 100);
+  EXPECT_THROW((void)over_ranks(quick, {sums.data(), sums.size() - 1}, 2, 0), InternalError);
 }
 
 TEST(Verdict, ALoaderMeasuresItsStages) {
