@@ -120,6 +120,38 @@ TEST(Plan, CheckpointIntervalIsDalysAndNearYoungs) {
   EXPECT_EQ(checkpoint_interval(100, 10), 10);
 }
 
+/// Pairs/s a GPU of OpenCLIP's runs on A100s, four a node (LAION-AI/scaling-laws-openclip,
+/// trained_models_info.csv at 529d370; arXiv:2212.07143).
+TEST(Plan, PublishedRunsAreWithinAFactorOfTwo) {
+  const VitShape b32{.patch = 32, .prune = false}, b16{.patch = 16, .prune = false};
+  const VitShape l14{
+      .patch = 14, .layers = 24, .width = 1024, .mlp = 4096, .embed_dim = 768, .prune = false};
+  const TextShape small{.pack = false, .prune = false};
+  const TextShape large{.width = 768, .mlp = 3072, .embed_dim = 768, .pack = false, .prune = false};
+  struct Run {
+    VitShape image;
+    TextShape text;
+    int gpus, rows;
+    double samples_per_s;
+  };
+  const Run runs[] = {{b32, small, 128, 256, 108845}, {b32, small, 344, 256, 219759},
+                      {b16, small, 344, 256, 136371}, {b16, small, 176, 512, 64314},
+                      {l14, large, 200, 448, 35525},  {l14, large, 400, 224, 41970},
+                      {l14, large, 768, 112, 60328},  {l14, large, 1024, 84, 79116}};
+  for (const Run& run : runs) {
+    PlanInput in = vit_b_32(run.gpus);
+    in.device = find_gpu("a100", true);
+    in.per_node = 4;
+    in.zero1 = false;
+    in.model.image = run.image;
+    in.model.text = run.text;
+    in.global_batch = run.gpus * run.rows;
+    const double ratio = make_plan(in).samples_per_s / run.samples_per_s;
+    EXPECT_GT(ratio, 0.5) << run.gpus << " GPUs of " << run.rows;
+    EXPECT_LT(ratio, 2) << run.gpus << " GPUs of " << run.rows;
+  }
+}
+
 TEST(Plan, AnUnknownDeviceIsAnError) { EXPECT_THROW((void)find_gpu("h900", true), UsageError); }
 
 TEST(Plan, TheCurveKeepsTheBatchOrTheRows) {
