@@ -118,8 +118,8 @@ void add_subset(CLI::App& group, CommandContext& context) {
   c->add_option("--where", options->where, "FIELD=VALUE of the json member")
       ->take_all()
       ->allow_extra_args(false);
-  c->add_option("--identity", options->identity, "What is hashed: key, shard+key, sha256")
-      ->check(CLI::IsMember({"key", "shard+key", "sha256"}))
+  c->add_option("--identity", options->identity,
+                "What is hashed: key, shard+key, sha256, json:FIELD")
       ->capture_default_str();
   c->add_option("--samples-per-shard", options->samples_per_shard)->capture_default_str();
   c->add_option("--out", options->out, "Folder of the shards")->required();

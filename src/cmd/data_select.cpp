@@ -18,7 +18,7 @@ SubsetOptions read_mix(const std::string& path) {
   OptionVisitor& v = *reader;
   v.value("samples", mix.samples, {1, 1e15}, "in all");
   v.value("seed", mix.seed, "of the hash");
-  v.choice("identity", mix.identity, {"key", "shard+key"}, "what is hashed");
+  v.text("identity", mix.identity, "what is hashed: key, shard+key, sha256 or json:FIELD");
   v.value("samples_per_shard", mix.samples_per_shard, {1, 1e9}, "");
   v.list(
       "sources", mix.sources.size(), "as in a run file",

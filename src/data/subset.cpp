@@ -30,7 +30,14 @@ struct Candidate {
   }
 };
 
-std::string identity_of(const Source& source, const SampleRef& ref, const std::string& identity) {
+constexpr std::string_view kJson = "json:";
+
+/// Whether the identity stands in the sample, not in its name.
+bool needs_bytes(const std::string& identity) {
+  return identity == "sha256" || identity.starts_with(kJson);
+}
+
+std::string name_identity(const Source& source, const SampleRef& ref, const std::string& identity) {
   if (identity == "key") return source.key(ref);
   return std::filesystem::path(source.shard(ref)).filename().string() + "\n" + source.key(ref);
 }
@@ -51,29 +58,42 @@ std::vector<Condition> conditions_of(const std::vector<std::string>& where) {
   return conditions;
 }
 
-bool holds(const LoadedSample& sample, const std::vector<Condition>& conditions) {
+std::optional<std::string> json_field(const LoadedSample& sample, const std::string& field) {
   const GroupMember* member = sample.parts.group.find("json");
-  if (sample.bad || !member) return false;
+  if (sample.bad || !member) return std::nullopt;
   const std::string_view text(reinterpret_cast<const char*>(sample.bytes.data()) + member->offset,
                               member->size);
+  return json_scalar(text, field);
+}
+
+bool holds(const LoadedSample& sample, const std::vector<Condition>& conditions) {
   return std::all_of(conditions.begin(), conditions.end(),
-                     [&](const Condition& c) { return json_scalar(text, c.field) == c.value; });
+                     [&](const Condition& c) { return json_field(sample, c.field) == c.value; });
+}
+
+/// What is hashed of a sample that was read.
+std::string content_identity(const Source& source, const LoadedSample& sample,
+                             const std::string& identity) {
+  if (identity == "sha256") {
+    const std::span<const std::uint8_t> image = sample.parts.image;
+    return sha256_hex({reinterpret_cast<const char*>(image.data()), image.size()});
+  }
+  const auto value = json_field(sample, identity.substr(kJson.size()));
+  if (value) return *value;
+  throw UsageError(str("shard ", source.shard(sample.ref), " at byte ", sample.ref.record.offset,
+                       ": no string or integer '", identity.substr(kJson.size()),
+                       "' in the json member, which --identity asks of every sample"));
 }
 
 /// The hash of a sample, or nothing when it must not be taken.
 std::optional<std::uint64_t> judge(const Source& source, const SampleRef& ref,
                                    const SubsetOptions& options,
                                    const std::vector<Condition>& conditions, LoadedSample& sample) {
-  if (conditions.empty() && options.identity != "sha256") {
-    return siphash(identity_of(source, ref, options.identity), options.seed);
-  }
-  load_sample(source, ref, sample);
+  const bool bytes = needs_bytes(options.identity);
+  if (bytes || !conditions.empty()) load_sample(source, ref, sample);
   if (!conditions.empty() && !holds(sample, conditions)) return std::nullopt;
-  if (options.identity != "sha256") {
-    return siphash(identity_of(source, ref, options.identity), options.seed);
-  }
-  const std::span<const std::uint8_t> image = sample.parts.image;
-  return siphash(sha256_hex({reinterpret_cast<const char*>(image.data()), image.size()}),
+  return siphash(bytes ? content_identity(source, sample, options.identity)
+                       : name_identity(source, ref, options.identity),
                  options.seed);
 }
 
@@ -148,8 +168,10 @@ void check(const SubsetOptions& options) {
   if (options.sources.empty()) throw UsageError("no shards to choose from");
   if (options.samples < 1) throw UsageError(str("samples: ", options.samples, " is below 1"));
   if (options.identity != "key" && options.identity != "shard+key" &&
-      options.identity != "sha256") {
-    throw UsageError(str("identity '", options.identity, "' is none of key, shard+key, sha256"));
+      options.identity != "sha256" &&
+      !(options.identity.starts_with(kJson) && options.identity.size() > kJson.size())) {
+    throw UsageError(
+        str("identity '", options.identity, "' is none of key, shard+key, sha256, json:FIELD"));
   }
   for (const SourceOptions& source : options.sources) {
     if (source.shards.empty()) {

@@ -14,7 +14,8 @@ struct SubsetOptions {
   std::vector<SourceOptions> sources;  ///< one for a subset; several, by weight, for a mixture
   std::int64_t samples = 0;
   std::uint64_t seed = 0;
-  std::string identity = "key";    ///< key | shard+key | sha256 (of the image): what is hashed
+  /// What is hashed: key | shard+key | sha256 (of the image) | json:FIELD (of the json member).
+  std::string identity = "key";
   std::vector<std::string> where;  ///< FIELD=VALUE of the json member; all must hold
   std::string out;
   std::string index_dir;
@@ -32,8 +33,8 @@ struct SubsetReport {
 /// The n samples of a source with the smallest SipHash-2-4(identity) under (seed, 0), ties by shard
 /// and ordinal: the set of a smaller n is inside that of a larger one, whatever the order of the
 /// shards. n of several sources: weights times `samples`, by largest remainder. Members are copied
-/// as they are, in the order of the hash. Throws UsageError when a source has too few samples, or
-/// when over 0.1% of its keys repeat and identity is `key`.
+/// as they are, in the order of the hash. Throws UsageError when a source has too few samples, when
+/// over 0.1% of its identities repeat, or when a sample has no field of that name.
 [[nodiscard]] SubsetReport subset(const SubsetOptions& options, const Progress& progress = {});
 
 }  // namespace plumbline

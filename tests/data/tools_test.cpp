@@ -211,6 +211,45 @@ TEST(Subset, IsNestedAndIndependentOfTheShards) {
   EXPECT_THROW((void)take(61, "too-many"), UsageError);
 }
 
+TEST(Subset, MayHashAFieldOfTheJsonMember) {
+  // One set under two names of keys: the same ids are taken.
+  const TempFolder folder;
+  for (const std::string name : {"a", "b"}) {
+    Members members;
+    for (auto& [file, content] : samples_of(name, 30)) {
+      members.emplace_back(file, content);
+      if (!file.ends_with("txt")) continue;
+      const std::string id = file.substr(1, 6);
+      members.emplace_back(name + id + ".json", str("{\"meta\": {\"id\": \"x", id, "\"}}"));
+    }
+    folder.write(name + ".tar", tar_of(members));
+  }
+  SubsetOptions options;
+  options.identity = "json:/meta/id";
+  options.samples = 10;
+  std::array<std::set<std::string>, 2> ids;
+  for (const std::string name : {"a", "b"}) {
+    options.sources = {source_of(folder / name + ".tar")};
+    options.out = folder / ("of-" + name);
+    (void)subset(options);
+    for (const std::string& key : keys_in(options.out + "/*.tar")) {
+      ids[name == "a" ? 0 : 1].insert(key.substr(1));
+    }
+  }
+  EXPECT_EQ(ids[0].size(), 10U);
+  EXPECT_EQ(ids[0], ids[1]);
+  options.identity = "json:/meta/other";
+  options.out = folder / "other";
+  try {
+    (void)subset(options);
+    FAIL() << "no such field";
+  } catch (const UsageError& error) {
+    EXPECT_NE(std::string(error.what()).find("/meta/other"), std::string::npos) << error.what();
+  }
+  options.identity = "name";
+  EXPECT_THROW((void)subset(options), UsageError);
+}
+
 TEST(Subset, MixesByWeight) {
   const TempFolder folder;
   folder.write("a.tar", tar_of(samples_of("a", 20)));
