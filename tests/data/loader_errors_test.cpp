@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/file.h"
 #include "data/source.h"
@@ -152,6 +153,57 @@ TEST(Loader, ATruncatedShardIsReadUpToTheDamage) {
   EXPECT_LT(loader.epoch_samples(), 32);
   EXPECT_EQ(loader.stats().sources[0].excluded[1], 1);
   loader.release(loader.next());
+}
+
+/// The keys of a whole epoch.
+std::multiset<std::string> epoch_of(const DataOptions& options) {
+  Loader loader(options, context_of());
+  std::multiset<std::string> keys;
+  while (std::ssize(keys) < loader.epoch_samples()) {
+    const Batch* batch = loader.next();
+    for (const Row& row : batch->row) {
+      if (std::ssize(keys) < loader.epoch_samples()) keys.insert(row.key);
+    }
+    loader.release(batch);
+  }
+  return keys;
+}
+
+TEST(Loader, DamagedHeadersRepeatedKeysAndMissingTextsAreCountedAndTheRestDelivered) {
+  const TempFolder folder;
+  Members members = samples_of("k", 48);
+  for (auto& member : samples_of("k", 1, 3)) members.push_back(member);  // a key comes again
+  members.emplace_back("lonely.jpg", jpeg_of(1));
+  members.emplace_back("empty.jpg", jpeg_of(2));
+  members.emplace_back("empty.txt", "");
+  for (auto& member : samples_of("open", 1)) members.push_back(member);
+  std::string bytes = tar_of(members);
+  const std::size_t good = bytes.size();
+  bytes = tar_of([&] {
+    Members more = members;
+    for (auto& member : samples_of("late", 10)) more.push_back(member);
+    return more;
+  }());
+  // In the header of the first late sample: the group before it is not trusted either.
+  bytes[good - 1024 + 3] = '!';
+  folder.write("0.tar", bytes);
+  DataOptions options = shard_options(folder);
+  options.sources[0].shards = {folder / "0.tar"};
+  options.vshard = 1;
+  std::multiset<std::string> expected{"k000003"};
+  for (const auto& [name, content] : samples_of("k", 48)) {
+    if (name.ends_with("txt")) expected.insert(name.substr(0, 7));
+  }
+  options.lanes = 1;
+  EXPECT_EQ(epoch_of(options), expected);
+  const Loader loader(options, context_of());
+  const SourceCounts counts = loader.stats().sources[0];
+  const auto excluded = [&](BadSampleClass c) {
+    return counts.excluded[static_cast<std::size_t>(c)];
+  };
+  EXPECT_EQ(excluded(BadSampleClass::no_text), 1);
+  EXPECT_EQ(excluded(BadSampleClass::empty_text), 1);
+  EXPECT_EQ(excluded(BadSampleClass::bad_header), 1) << "the rest of the shard is not trusted";
 }
 
 TEST(Loader, RefusesToGoOnWithOtherData) {

@@ -17,13 +17,35 @@ TEST(Loader, ThreadsAndRanksDoNotChangeABatch) {
   DataOptions options = shard_options(folder);
   options.threads = 1;
   const std::vector<std::string> expected = rows_of(options, 12, 1);
-  for (const int threads : {2, 7}) {
+  for (const int threads : {2, 7, 16}) {
     options.threads = threads;
     EXPECT_EQ(rows_of(options, 12, 1), expected) << threads << " threads";
   }
+  options.threads = 2;
   for (const int world : {2, 4}) {
     EXPECT_EQ(rows_of(options, 12, world), expected) << world << " ranks";
   }
+  options.lanes = 8;
+  EXPECT_EQ(rows_of(options, 12, 8), rows_of(options, 12, 1))
+      << "8 ranks, of which each has a lane";
+}
+
+TEST(Loader, ResumingOnEightTwoAndFourRanksInOneEpochIsTheUninterruptedRun) {
+  const TempFolder folder;
+  write_shards(folder);
+  DataOptions options = shard_options(folder);
+  options.lanes = 8;
+  const std::vector<std::string> expected = rows_of(options, 7, 1);  // of 7.5 in an epoch
+  std::vector<std::string> got;
+  std::optional<LoaderState> state;
+  for (const auto& [steps, world] : {std::pair{1, 8}, {2, 2}, {3, 4}, {1, 8}}) {
+    LoaderState end;
+    const std::vector<std::string> part = rows_of(options, steps, world, state, &end);
+    got.insert(got.end(), part.begin(), part.end());
+    state = end;
+  }
+  EXPECT_EQ(got, expected);
+  EXPECT_EQ(state->epoch, 0);
 }
 
 TEST(Loader, ResumingAnywhereAtAnyWorldIsTheUninterruptedRun) {
