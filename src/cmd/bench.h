@@ -5,19 +5,24 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "plumbline/communicator.h"
+
 namespace plumbline {
 
 struct BenchOptions {
   std::string input;   ///< files to measure on; empty: the bench's own input
   double seconds = 1;  ///< at least so long a figure
+  const MpiSession* mpi = nullptr;
 };
 
 /// {"bench", "figures": [figure...]}. A figure: name, input (what was measured on), unit, ours and
 /// peer ({"cpu", "wall"}: units a second of CPU time and of time), peer_name, limit (per second of
 /// CPU time, or null), limit_name, of_peer and of_limit (ratios of rates by CPU time, or null),
-/// equal (whether the peer's result is the same, or null). Throws Error for input it cannot read.
+/// equal (whether the peer's result is the same, or null); null where another rank prints. Throws
+/// Error for input it cannot read.
 using BenchFunction = nlohmann::ordered_json (*)(const BenchOptions&);
 
+nlohmann::ordered_json bench_comm(const BenchOptions& options);
 nlohmann::ordered_json bench_loss(const BenchOptions& options);
 nlohmann::ordered_json bench_preprocess(const BenchOptions& options);
 nlohmann::ordered_json bench_tokenize(const BenchOptions& options);

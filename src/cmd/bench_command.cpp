@@ -28,6 +28,8 @@ struct Bench {
 };
 
 constexpr Bench kBenches[] = {
+    {"comm", "Collectives between ranks: under mpirun its ranks, else two threads",
+     "Bytes a rank, as 1024,1048576; 1 KiB, 1 MiB and 32 MiB without it", bench_comm},
     {"loss", "Contrastive loss, forward and backward, on one core", "None: it makes its own",
      bench_loss},
     {"preprocess", "Decode and transform of photographs on one core",
@@ -73,6 +75,7 @@ void print_figure(const Json& f) {
 
 ExitCode run_bench(const Bench& bench, const BenchOptions& options, bool json) {
   const Json document = bench.run(options);
+  if (document.is_null()) return ExitCode::done;
   if (json) {
     std::cout << document.dump(2) << '\n';
   } else {
@@ -162,6 +165,7 @@ void add_bench(CLI::App& app, CommandContext& context) {
         ->check(CLI::Range(0.001, 600.0))
         ->capture_default_str();
     c->add_flag("--json", *json, "One JSON document on stdout");
+    options->mpi = &context.mpi;
     c->callback([&bench, options, json, &context] {
       context.action = [&bench, options, json] { return run_bench(bench, *options, *json); };
     });

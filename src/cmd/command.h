@@ -23,6 +23,7 @@ void add_train(CLI::App& app, CommandContext& context);
 void add_evaluate(CLI::App& app, CommandContext& context);
 void add_embed(CLI::App& app, CommandContext& context);
 void add_merge(CLI::App& app, CommandContext& context);
+void add_plan(CLI::App& app, CommandContext& context);
 void add_report(CLI::App& app, CommandContext& context);
 void add_tokenize(CLI::App& app, CommandContext& context);
 void add_preprocess(CLI::App& app, CommandContext& context);

@@ -52,8 +52,8 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", version_report());
   app.require_subcommand(1);
   for (const auto add :
-       {add_train, add_evaluate, add_merge, add_report, add_embed, add_tokenize, add_preprocess,
-        add_data, add_checkpoint, add_import, add_export, add_bench, add_doctor}) {
+       {add_train, add_plan, add_evaluate, add_merge, add_report, add_embed, add_tokenize,
+        add_preprocess, add_data, add_checkpoint, add_import, add_export, add_bench, add_doctor}) {
     add(app, context);
   }
   try {
