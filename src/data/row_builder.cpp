@@ -75,11 +75,13 @@ void RowBuilder::transform(const Image& image, std::uint64_t g, std::span<std::u
   }
 }
 
-std::optional<BadSample> RowBuilder::decode_and_transform(std::uint64_t g,
+std::optional<BadSample> RowBuilder::decode_and_transform(const ImageInfo& info, std::uint64_t g,
                                                           std::span<std::uint8_t> pixels) {
   {
     const PartTimer timer(note_, BuildPart::decode);
-    if (auto bad = decoder_.decode(parts_.image, image_)) return bad;
+    const Box part = train_part(info.width, info.height, options_.train_transform, preprocess_,
+                                context_.seed, g);
+    if (auto bad = decoder_.decode_part(parts_.image, part, image_)) return bad;
   }
   transform(image_, g, pixels);
   return std::nullopt;
@@ -95,12 +97,12 @@ std::optional<BadSample> RowBuilder::fill_pixels(std::uint64_t g, std::span<std:
   const auto& info = std::get<ImageInfo>(probed);
   const std::size_t needed =
       kBytesPerPixel * static_cast<std::size_t>(info.width) * static_cast<std::size_t>(info.height);
-  if (needed <= kSmallImageBytes) return decode_and_transform(g, pixels);
+  if (needed <= kSmallImageBytes) return decode_and_transform(info, g, pixels);
 
   note_.doing(Doing::memory);
   const std::size_t taken = large_images_.take(needed);
   note_.doing(Doing::working);
-  auto result = decode_and_transform(g, pixels);
+  auto result = decode_and_transform(info, g, pixels);
   // The stock covers this image only while it lives.
   image_ = Image();
   scratch_ = ResizeScratch();

@@ -45,7 +45,8 @@ class RowBuilder {
                                                      std::span<std::int32_t> tokens);
   [[nodiscard]] std::optional<BadSample> fill_pixels(std::uint64_t g,
                                                      std::span<std::uint8_t> pixels);
-  [[nodiscard]] std::optional<BadSample> decode_and_transform(std::uint64_t g,
+  [[nodiscard]] std::optional<BadSample> decode_and_transform(const ImageInfo& info,
+                                                              std::uint64_t g,
                                                               std::span<std::uint8_t> pixels);
   void transform(const Image& image, std::uint64_t g, std::span<std::uint8_t> pixels);
 

@@ -84,6 +84,8 @@ struct ImageDecoder::State {
   DecodeLimits limits;
   Grey16 grey16;
   JpegDecoder jpeg;
+  /// `part` null: the whole.
+  [[nodiscard]] std::optional<BadSample> decode(Bytes bytes, const Box* part, Image& out);
 };
 
 ImageDecoder::ImageDecoder(const DecodeLimits& limits, Grey16 grey16)
@@ -92,23 +94,26 @@ ImageDecoder::~ImageDecoder() = default;
 ImageDecoder::ImageDecoder(ImageDecoder&&) noexcept = default;
 ImageDecoder& ImageDecoder::operator=(ImageDecoder&&) noexcept = default;
 
-std::optional<BadSample> ImageDecoder::decode(Bytes bytes, Image& out) {
-  const auto format = gate(bytes, state_->limits);
+std::optional<BadSample> ImageDecoder::State::decode(Bytes bytes, const Box* part, Image& out) {
+  const auto format = gate(bytes, limits);
   if (const auto* bad = std::get_if<BadSample>(&format)) return *bad;
   switch (std::get<ImageFormat>(format)) {
     case ImageFormat::jpeg:
-      return state_->jpeg.decode(bytes, state_->limits, out);
+      return jpeg.decode(bytes, limits, part, out);
     case ImageFormat::png:
-      return decode_png(bytes, state_->limits, state_->grey16, out);
+      return decode_png(bytes, limits, grey16, out);
     case ImageFormat::webp:
-      return decode_webp(bytes, state_->limits, out);
+      return decode_webp(bytes, limits, out);
   }
   throw InternalError("ImageDecoder: a format without a case");
 }
 
+std::optional<BadSample> ImageDecoder::decode(Bytes bytes, Image& out) {
+  return state_->decode(bytes, nullptr, out);
+}
+
 std::optional<BadSample> ImageDecoder::decode_part(Bytes bytes, const Box& part, Image& out) {
-  (void)part;
-  return decode(bytes, out);
+  return state_->decode(bytes, &part, out);
 }
 
 std::int64_t ImageDecoder::warned() const { return state_->jpeg.warned(); }

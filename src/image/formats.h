@@ -34,8 +34,9 @@ class JpegDecoder {
   ~JpegDecoder();
   JpegDecoder(JpegDecoder&&) noexcept;
   JpegDecoder& operator=(JpegDecoder&&) noexcept;
+  /// `part` null: the whole; else its pixels, as ImageDecoder::decode_part says.
   [[nodiscard]] std::optional<BadSample> decode(Bytes bytes, const DecodeLimits& limits,
-                                                Image& out);
+                                                const Box* part, Image& out);
   /// Images so far that libjpeg warned about (corrupt entropy data and the like) but decoded.
   [[nodiscard]] std::int64_t warned() const;
 

@@ -1,8 +1,10 @@
 // JPEG by libjpeg-turbo: islow, fancy upsampling, block smoothing, as Pillow decodes. libjpeg
 // leaves on errors by longjmp, so the three run_* functions that call it hold no C++ object:
 // everything they touch lives in Decompressor. decode() below reads top to bottom.
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
+#include <string_view>
 #include <vector>
 
 #include <jpeglib.h>
@@ -17,6 +19,8 @@ namespace {
 
 constexpr int kMaxScans = 100;  // a few kB of scans over a large frame cost minutes
 constexpr JDIMENSION kRowsAtOnce = 16;
+/// Pixels decoded around a part: fancy upsampling and block smoothing look at their neighbours.
+constexpr int kMargin = 16;
 
 /// libjpeg's structures and what their callbacks need; a plain C frame as far as longjmp goes.
 struct Decompressor {
@@ -86,34 +90,82 @@ void cmyk_to_rgb(const unsigned char* cmyk, unsigned char* rgb, JDIMENSION width
   }
 }
 
-/// Writes the whole frame to `rgb`; `cmyk_row` is used by four-component files only.
-bool run_read_pixels(Decompressor* d, unsigned char* rgb, unsigned char* cmyk_row) {
-  if (setjmp(d->leave) != 0) return false;
-  jpeg_decompress_struct& jpeg = d->jpeg;
-  const bool cmyk = jpeg.num_components == 4;
-  jpeg.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+/// What Pillow decodes with.
+void choose_exact(jpeg_decompress_struct& jpeg) {
+  jpeg.out_color_space = jpeg.num_components == 4 ? JCS_CMYK : JCS_RGB;
   jpeg.dct_method = JDCT_ISLOW;
   jpeg.do_fancy_upsampling = TRUE;
   jpeg.do_block_smoothing = TRUE;
+}
+
+/// Reads up to kRowsAtOnce rows, none from `bottom` on, to rows `stride` bytes apart.
+void read_some_rows(jpeg_decompress_struct& jpeg, JDIMENSION bottom, unsigned char* first_row,
+                    std::size_t stride) {
+  JSAMPROW rows[kRowsAtOnce];
+  JDIMENSION count = 0;
+  for (; count < kRowsAtOnce && jpeg.output_scanline + count < bottom; ++count) {
+    rows[count] = first_row + stride * (jpeg.output_scanline + count);
+  }
+  (void)jpeg_read_scanlines(&jpeg, rows, count);
+}
+
+/// The whole frame to `rgb`; `cmyk_row` is used by four-component files only.
+bool run_read_pixels(Decompressor* d, unsigned char* rgb, unsigned char* cmyk_row) {
+  if (setjmp(d->leave) != 0) return false;
+  jpeg_decompress_struct& jpeg = d->jpeg;
+  choose_exact(jpeg);
   (void)jpeg_start_decompress(&jpeg);
   const std::size_t stride = std::size_t{3} * jpeg.output_width;
   while (jpeg.output_scanline < jpeg.output_height) {
-    JSAMPROW rows[kRowsAtOnce];
-    unsigned char* first = rgb + stride * jpeg.output_scanline;
-    if (cmyk) {
-      rows[0] = cmyk_row;
+    if (jpeg.num_components == 4) {
+      unsigned char* row = rgb + stride * jpeg.output_scanline;
+      JSAMPROW rows[1] = {cmyk_row};
       (void)jpeg_read_scanlines(&jpeg, rows, 1);
-      cmyk_to_rgb(cmyk_row, first, jpeg.output_width);
+      cmyk_to_rgb(cmyk_row, row, jpeg.output_width);
     } else {
-      JDIMENSION count = 0;
-      for (; count < kRowsAtOnce && jpeg.output_scanline + count < jpeg.output_height; ++count) {
-        rows[count] = first + stride * count;
-      }
-      (void)jpeg_read_scanlines(&jpeg, rows, count);
+      read_some_rows(jpeg, jpeg.output_height, rgb, stride);
     }
   }
   (void)jpeg_finish_decompress(&jpeg);  // reads on to EOI: a missing one is JWRN_JPEG_EOF
   return true;
+}
+
+/// The part of the frame, with margins, to where it stands in the whole frame `rgb`. Not for four
+/// components. Leaves in the middle: the caller aborts.
+bool run_read_part(Decompressor* d, const Box* part, unsigned char* rgb) {
+  if (setjmp(d->leave) != 0) return false;
+  jpeg_decompress_struct& jpeg = d->jpeg;
+  choose_exact(jpeg);
+  (void)jpeg_start_decompress(&jpeg);
+  const JDIMENSION whole = jpeg.output_width;
+  auto left = static_cast<JDIMENSION>(std::max(part->left - kMargin, 0));
+  const auto right = static_cast<JDIMENSION>(part->left + part->width + kMargin);
+  JDIMENSION width = std::min(right, whole) - left;
+  if (width < whole) jpeg_crop_scanline(&jpeg, &left, &width);  // to the left, on a block's edge
+  if (part->top > kMargin) {
+    (void)jpeg_skip_scanlines(&jpeg, static_cast<JDIMENSION>(part->top - kMargin));
+  }
+  const auto bottom = static_cast<JDIMENSION>(part->top + part->height);
+  while (jpeg.output_scanline < bottom) {
+    read_some_rows(jpeg, bottom, rgb + std::size_t{3} * left, std::size_t{3} * whole);
+  }
+  return true;
+}
+
+/// Whether an end marker follows what has been read, which is the header of the first scan. Inside
+/// a scan these two bytes cannot stand.
+bool has_end_marker(const jpeg_decompress_struct& jpeg) {
+  const std::string_view rest(reinterpret_cast<const char*>(jpeg.src->next_input_byte),
+                              jpeg.src->bytes_in_buffer);
+  return rest.rfind("\xff\xd9") != std::string_view::npos;
+}
+
+/// Inside the image and smaller.
+bool saves_work(const Box& part, const Image& image) {
+  const bool inside = part.left >= 0 && part.top >= 0 && part.width > 0 && part.height > 0 &&
+                      part.width <= image.width - part.left &&
+                      part.height <= image.height - part.top;
+  return inside && (part.width < image.width || part.height < image.height);
 }
 
 BadSampleClass class_of(int error_code) {
@@ -166,7 +218,8 @@ JpegDecoder& JpegDecoder::operator=(JpegDecoder&& other) noexcept {
 
 std::int64_t JpegDecoder::warned() const { return state_->warned; }
 
-std::optional<BadSample> JpegDecoder::decode(Bytes bytes, const DecodeLimits& limits, Image& out) {
+std::optional<BadSample> JpegDecoder::decode(Bytes bytes, const DecodeLimits& limits,
+                                             const Box* part, Image& out) {
   Decompressor& d = state_->d;
   const auto refuse = [&](std::optional<BadSample> why) {
     jpeg_abort_decompress(&d.jpeg);
@@ -183,6 +236,14 @@ std::optional<BadSample> JpegDecoder::decode(Bytes bytes, const DecodeLimits& li
   out.width = width;
   out.height = height;
   out.pixels_HWC.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * 3);
+  if (part != nullptr && saves_work(*part, out) && d.jpeg.num_components != 4 &&
+      has_end_marker(d.jpeg)) {
+    const bool read = run_read_part(&d, part, out.pixels_HWC.data());
+    const bool clean = read && d.errors.num_warnings == 0;
+    jpeg_abort_decompress(&d.jpeg);
+    // What is wrong with a file is for the whole of it to say.
+    return clean ? std::nullopt : decode(bytes, limits, nullptr, out);
+  }
   if (d.jpeg.num_components == 4) state_->cmyk_row.resize(static_cast<std::size_t>(width) * 4);
   if (!run_read_pixels(&d, out.pixels_HWC.data(), state_->cmyk_row.data())) {
     return refuse(failure());
