@@ -5,6 +5,7 @@ written last, so an interrupted call goes on with what is missing.
 """
 
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -50,14 +51,22 @@ def pack(out, sources, samples_per_shard, plumbline):
             raise BuildError(f"`data pack` of {source} exited with {error.returncode}") from error
 
 
-def make(name, build, fingerprint, sources, samples_per_shard, description):
-    """The whole command line of testbed `name`; build(folder, cache) fills a new folder."""
+def make(name, build, fingerprint, sources, samples_per_shard, description, frames=()):
+    """The whole command line of testbed `name`; build(folder, cache) fills a new folder.
+
+    frames  choices of --frame, the first is the default; build and fingerprint take it then
+    """
     parser = argparse.ArgumentParser(description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("data") / name)
     parser.add_argument("--cache", type=Path, default=packages.default_cache())
     parser.add_argument("--plumbline", type=Path, default=Path("build/release/plumbline"))
+    if frames:
+        parser.add_argument("--frame", choices=frames, default=frames[0])
     options = parser.parse_args()
+    if frames:
+        build = functools.partial(build, frame=options.frame)
+        fingerprint = fingerprint(options.frame)
     complete = options.out / "complete"
     built = is_built(options.out, fingerprint)
     if not (built and complete.exists()):

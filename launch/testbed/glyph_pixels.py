@@ -30,10 +30,49 @@ def framed(coverage):
     return small.point(lambda value: 255 - value)
 
 
-def render(path):
-    """An image or None for each of faces.CHARACTERS. Raises OSError for a broken font."""
+def on_baseline(canvas, box, top, side):
+    """Coverage in the square of its face, `side` px; its top at `top`. None when blank.
+
+    box  where the ink may stand in the canvas: cut out, centred across
+    """
+    if canvas.getbbox() is None:
+        return None
+    square = Image.new("L", (side, side), 0)
+    ink = canvas.crop(box)
+    square.paste(ink, ((side - ink.width) // 2, top))
+    if square.point(lambda value: 255 if value > LEAST_COVERAGE else 0).getbbox() is None:
+        return None
+    small = square.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return small.point(lambda value: 255 - value)
+
+
+def render_em(font):
+    """Characters in one frame a face: the smallest square that holds each, all on one baseline.
+
+    Relative sizes and heights stay, so that C and c, O and o differ.
+    """
+    boxes = [font.getbbox(character, anchor="ls") for character in faces.CHARACTERS]
+    highest, lowest = min(box[1] for box in boxes), max(box[3] for box in boxes)
+    side = max([lowest - highest] + [box[2] - box[0] for box in boxes])
+    images = []
+    for character, (left, top, right, bottom) in zip(faces.CHARACTERS, boxes):
+        size = (max(right - left, 1), max(bottom - top, 1))
+        canvas = Image.new("L", size, 0)
+        ImageDraw.Draw(canvas).text((-left, -top), character, fill=255, font=font, anchor="ls")
+        room = side - (lowest - highest)
+        images.append(on_baseline(canvas, (0, 0, *size), top - highest + room // 2, side))
+    return images
+
+
+def render(path, frame="bbox"):
+    """An image or None for each of faces.CHARACTERS. Raises OSError for a broken font.
+
+    frame  bbox: each cropped to its ink; em: one square a face (render_em)
+    """
     font = ImageFont.truetype(str(path), EM_PX * OVERSAMPLED,
                               layout_engine=ImageFont.Layout.BASIC)
+    if frame == "em":
+        return render_em(font)
     images = []
     for character in faces.CHARACTERS:
         left, top, right, bottom = font.getbbox(character)

@@ -1,6 +1,7 @@
 """Builds the glyphs testbed: letters and digits of fonts from Debian packages, 62 classes.
 
   glyphs.py [--out data/glyphs] [--cache DIR] [--plumbline build/release/plumbline]
+            [--frame bbox|em]     em keeps relative sizes; give it an --out of its own
 
 OUT/train/SOURCE/shard_%06d.tar   glyphs with caption and label: sans, serif, mono, hand, decorative
 OUT/eval/SET/{validation,test}/   the same sources (sans is the reference); digits: test only
@@ -36,6 +37,7 @@ from packages import BuildError
 
 SEED = 0
 REFERENCE = "sans"
+FRAMES = ["bbox", "em"]
 SOURCES = list(faces.PACKAGES)
 DIGITS = "python3-sklearn"
 CLASSES = ([f"capital letter {c}" for c in faces.CHARACTERS[:26]]
@@ -56,9 +58,9 @@ TOLERANCE = 0.02
 
 def render_face(task):
     """Glyphs of one face. Runs in workers."""
-    number, face = task
+    number, face, frame = task
     try:
-        images = glyph_pixels.render(face.path)
+        images = glyph_pixels.render(face.path, frame)
     except OSError as error:
         raise BuildError(f"{face.path.name}: {error}") from error
     glyphs = []
@@ -72,8 +74,9 @@ def render_face(task):
     return glyph_split.drop_equal_small_letters(glyphs)
 
 
-def render_all(chosen, jobs):
-    tasks = list(enumerate(sorted(chosen, key=lambda f: (f.source, f.family, f.name, f.path.name))))
+def render_all(chosen, jobs, frame):
+    ordered = sorted(chosen, key=lambda f: (f.source, f.family, f.name, f.path.name))
+    tasks = [(number, face, frame) for number, face in enumerate(ordered)]
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         return [glyph for part in pool.map(render_face, tasks, chunksize=4) for glyph in part]
 
@@ -176,7 +179,7 @@ def licence_of(folder):
     return "; ".join(lines) or "see the package's copyright file"
 
 
-def build(out, cache):
+def build(out, cache, frame=FRAMES[0]):
     """Everything but the training shards, into `out`, which must not exist."""
     names = [name for part in faces.PACKAGES.values() for name in part] + [DIGITS]
     known = packages.fetch(names, cache)
@@ -188,7 +191,7 @@ def build(out, cache):
         table = count(chosen, digits)
         print_table("families, faces, glyphs", table)
         check_counts(table)
-        glyphs = render_all(chosen, min(os.cpu_count() or 1, 8)) + digits
+        glyphs = render_all(chosen, min(os.cpu_count() or 1, 8), frame) + digits
     glyphs, dropped = glyph_split.assign(glyphs, SEED)
     glyph_split.audit_leaks(glyphs)
     sizes = {source: tuple(sum(g.source == source and g.split == split for g in glyphs)
@@ -203,8 +206,9 @@ def build(out, cache):
     write_training(out, glyphs)
     write_evaluation(out, glyphs)
     summary = {
-        "fingerprint": fingerprint(),
+        "fingerprint": fingerprint(frame),
         "seed": SEED,
+        "frame": frame,
         "packages": [{"name": p.name, "version": p.version, "bytes": p.bytes, "sha256": p.sha256,
                       "licence": licences[p.name]} for p in known.values()],
         "counts": {s: dict(zip(("families", "faces", "glyphs"), c)) for s, c in table.items()},
@@ -217,14 +221,15 @@ def build(out, cache):
     (out / "manifest.json").write_text(text, encoding="utf-8")
 
 
-def fingerprint():
-    """Of what decides the bytes besides the packages: these scripts, Pillow and its FreeType."""
-    versions = PIL.__version__ + str(PIL.features.version("freetype2"))
+def fingerprint(frame=FRAMES[0]):
+    """Of what decides the bytes besides the packages: frame, scripts, Pillow and its FreeType."""
+    versions = frame + PIL.__version__ + str(PIL.features.version("freetype2"))
     digest = hashlib.sha256(versions.encode())
-    for module in (__file__, faces.__file__, glyph_pixels.__file__, glyph_split.__file__):
+    for module in (__file__, faces.__file__, glyph_pixels.__file__, glyph_split.__file__,
+                   layout.__file__):
         digest.update(Path(module).read_bytes())
     return digest.hexdigest()
 
 
 if __name__ == "__main__":
-    command.run("glyphs", build, fingerprint(), SOURCES, 1000, __doc__)
+    command.run("glyphs", build, fingerprint, SOURCES, 1000, __doc__, FRAMES)

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import sys
 import tempfile
 import unittest
@@ -22,6 +23,7 @@ except ImportError as missing:
 
 import command
 import faces
+import fast
 import glyph_pixels
 import glyph_split
 import glyphs
@@ -63,6 +65,9 @@ class Faces(unittest.TestCase):
                          ["capital letter A", "small letter a", "digit 0"])
 
 
+DEJAVU = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
+
+
 class Pixels(unittest.TestCase):
     def test_framed_is_cropped_centred_and_dark_on_white(self):
         coverage = Image.new("L", (60, 80), 0)
@@ -75,6 +80,26 @@ class Pixels(unittest.TestCase):
 
     def test_blank_is_none(self):
         self.assertIsNone(glyph_pixels.framed(Image.new("L", (10, 10), 8)))
+
+    def test_em_keeps_relative_sizes(self):
+        if not DEJAVU.exists():
+            self.skipTest(f"no {DEJAVU}: Debian's fonts-dejavu-core")
+        by_frame = {frame: dict(zip(faces.CHARACTERS, glyph_pixels.render(DEJAVU, frame)))
+                    for frame in glyphs.FRAMES}
+
+        def ink(image):
+            """Left, top, right, bottom of what is darker than half."""
+            return image.point(lambda value: 255 if value < 128 else 0).getbbox()
+
+        box = by_frame["em"]
+        self.assertEqual(box["O"].size, (32, 32))
+        height = {c: ink(box[c])[3] - ink(box[c])[1] for c in "OoXxHlp"}
+        self.assertGreater(height["O"], 1.2 * height["o"])
+        self.assertGreater(height["X"], 1.2 * height["x"])
+        self.assertLess(abs(ink(box["H"])[3] - ink(box["x"])[3]), 2, "one baseline")
+        self.assertGreater(ink(box["p"])[3], ink(box["x"])[3] + 2, "below the baseline")
+        cropped = {c: ink(by_frame["bbox"][c]) for c in "Oo"}
+        self.assertLess(abs((cropped["O"][3] - cropped["O"][1]) - (cropped["o"][3] - cropped["o"][1])), 3)
 
     def test_pen_digits_are_inverted(self):
         image = glyph_pixels.pen_digit([16] * 32 + [0] * 32)
@@ -202,6 +227,52 @@ class Intervals(unittest.TestCase):
         self.assertEqual(intervals.verdict(-0.05, 0.2), "not resolved")
 
 
+class CaseFolded(unittest.TestCase):
+    def test_a_letter_of_the_other_case_is_right(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            # Classes of the file -> the 62: C, c, D, 8.
+            (folder / "eval/s").mkdir(parents=True)
+            (folder / "eval/s/reference_classes.txt").write_text("2\n28\n3\n60\n")
+            (folder / "eval/s/keys-test.txt").write_text(
+                "".join(f"k{i}\tx\tg{i % 2}\n" for i in range(5)))
+            (folder / "predictions").mkdir()
+            (folder / "predictions/s.csv").write_text(
+                "key,target,pred1\nk0,0,0\nk1,0,1\nk2,1,0\nk3,2,3\nk4,3,3\n")
+            counts = {folded: intervals.by_group(folder / "results.json", folder, "s", folded=folded)
+                      for folded in (False, True)}
+        self.assertEqual(counts[False][0].sum(), 2)
+        self.assertEqual(counts[True][0].sum(), 4)
+        self.assertEqual(list(counts[True][1]), [3, 2])
+
+
+class Fast(unittest.TestCase):
+    """The study's code path in a minute: 30 random-feature ridge models make the baseline."""
+
+    def test_thirty_models_make_a_line_through_the_report(self):
+        data = ROOT / "data" / "glyphs"
+        if not (data / "complete").exists():
+            self.skipTest("no data/glyphs; run launch/testbed/glyphs.py")
+        program = Path(os.environ.get("PLUMBLINE", ROOT / "build/release/plumbline"))
+        if not program.exists():
+            self.skipTest(f"no {program}")
+        with tempfile.TemporaryDirectory() as name:
+            out = Path(name)
+            fast.study(data, out, program)
+            found = json.loads((out / "report/fits.json").read_text())
+            models = {model["name"] for model in found["models"]}
+            self.assertEqual(len(models), 30)
+            lines = {fit["y"]: fit for fit in found["fits"]
+                     if (fit["baseline"], fit["transform"], fit["metric"]) == ("supervised", "logit", "top1")}
+            self.assertEqual(set(lines), {"serif", "mono", "hand", "decorative", "digits"})
+            for fit in lines.values():
+                self.assertEqual(fit["n"] + len(fit["left_out"]), 30)
+            # Other fonts follow the reference; nothing is claimed of them.
+            self.assertGreater(lines["serif"]["r2"], 0.7)
+            results = json.loads((out / "ridge-all-1024-s1/results.json").read_text())
+            self.assertGreater(results["sets"][0]["top1"], 0.5)
+
+
 class Build(unittest.TestCase):
     def test_a_second_build_gives_the_same_bytes(self):
         data = ROOT / "data" / "glyphs"
@@ -209,6 +280,7 @@ class Build(unittest.TestCase):
             self.skipTest("no current data/glyphs; run launch/testbed/glyphs.py")
         with tempfile.TemporaryDirectory() as name:
             again = Path(name) / "glyphs"
+            self.assertNotEqual(glyphs.fingerprint("em"), glyphs.fingerprint())
             glyphs.build(again, packages.default_cache())
             first = json.loads((data / "manifest.json").read_text())
             self.assertEqual(first, json.loads((again / "manifest.json").read_text()))

@@ -18,8 +18,19 @@ def logit(p):
     return numpy.log(p / (1 - p))
 
 
-def by_group(results_json, data, name, split="test"):
-    """(correct, n) of each group of the set, groups in sorted order."""
+def fold_case(label):
+    """Of the 62 classes A-Z a-z 0-9: small letters as their capitals, 36 classes."""
+    return label - 26 if 26 <= label < 52 else label
+
+
+def by_group(results_json, data, name, split="test", folded=False):
+    """(correct, n) of each group of the set, groups in sorted order.
+
+    folded  a letter of the other case is right: the frame of a glyph has lost its size
+    """
+    labels = [int(line) for line in
+              (data / "eval" / name / "reference_classes.txt").read_text().split()]
+    of_class = [fold_case(label) if folded else label for label in labels]
     group_of = dict(line.split("\t")[::2] for line in
                     (data / "eval" / name / f"keys-{split}.txt").read_text().splitlines())
     groups = sorted(set(group_of.values()))
@@ -29,7 +40,7 @@ def by_group(results_json, data, name, split="test"):
         for row in csv.DictReader(file):
             i = place[group_of[row["key"]]]
             n[i] += 1
-            correct[i] += row["target"] == row["pred1"]
+            correct[i] += of_class[int(row["target"])] == of_class[int(row["pred1"])]
     return correct, n
 
 
@@ -91,6 +102,22 @@ def contrast(mixture, members, by_arm, residual, drawn):
     a, b = by_arm[mixture], by_arm[best]
     return cell(residual[a].mean() - residual[b].mean(),
                 drawn[:, a].mean(1) - drawn[:, b].mean(1), MARGIN) + f" (best: {best})"
+
+
+def folded_table(models, data, names):
+    """Markdown: mean accuracy of each arm and of the baseline by set, exact and case-folded."""
+    arms = {}
+    for name, arm, in_baseline, path in models:
+        arms.setdefault("baseline" if in_baseline else arm, []).append(path)
+    lines = ["| exact / case-folded % | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
+    for arm, paths in arms.items():
+        cells = []
+        for name in names:
+            shares = [[correct.sum() / n.sum() for correct, n in (
+                by_group(path, data, name, folded=folded) for path in paths)] for folded in (False, True)]
+            cells.append(" / ".join(f"{100 * numpy.mean(share):.1f}" for share in shares))
+        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def summarise(models, data, shifts, mixtures, reference="sans"):

@@ -164,7 +164,8 @@ def report(listed, program):
     models = [(arm.name, arm_of(arm), arm.type == "STANDARD", results_path(arm)) for arm in done]
     mixtures = {arm_of(arm): [f"supervised-{source}{FIXED}-{arm.model}" for source in arm.sources]
                 for arm in done if arm.part == "mixture"}
-    summary = intervals.summarise(models, DATA, SHIFTS, mixtures)
+    summary = intervals.summarise(models, DATA, SHIFTS, mixtures) + "\n" + intervals.folded_table(
+        models, DATA, ["sans", *SHIFTS])
     (folder / "summary.md").write_text(summary)
     print(summary)
     return folder
