@@ -253,9 +253,11 @@ std::optional<BadSample> JpegDecoder::decode(Bytes bytes, const DecodeLimits& li
 }
 
 std::variant<ImageInfo, BadSample> probe_jpeg(Bytes bytes, const DecodeLimits& limits) {
-  const BadSample no_frame{BadSampleClass::decode, "JPEG: no frame header (SOF)"};
+  const auto no_frame = [] {
+    return BadSample{BadSampleClass::decode, "JPEG: no frame header (SOF)"};
+  };
   for (std::size_t at = 2; at + 4 <= bytes.size();) {
-    if (bytes[at] != 0xff) return no_frame;
+    if (bytes[at] != 0xff) return no_frame();
     const int marker = bytes[at + 1];
     if (marker == 0xff) {  // fill byte
       ++at;
@@ -265,10 +267,10 @@ std::variant<ImageInfo, BadSample> probe_jpeg(Bytes bytes, const DecodeLimits& l
       at += 2;
       continue;
     }
-    if (marker == 0xd9 || marker == 0xda) return no_frame;
+    if (marker == 0xd9 || marker == 0xda) return no_frame();
     const int length = big_endian16(bytes, at + 2);
     if (is_frame_header(marker)) {
-      if (length < 8 || at + 10 > bytes.size()) return no_frame;
+      if (length < 8 || at + 10 > bytes.size()) return no_frame();
       if (bytes[at + 4] != 8) {
         return BadSample{BadSampleClass::unsupported, str("JPEG of ", int{bytes[at + 4]}, " bits")};
       }
@@ -280,7 +282,7 @@ std::variant<ImageInfo, BadSample> probe_jpeg(Bytes bytes, const DecodeLimits& l
     }
     at += 2 + static_cast<std::size_t>(length);
   }
-  return no_frame;
+  return no_frame();
 }
 
 }  // namespace plumbline

@@ -55,18 +55,6 @@ void weigh(const Scaling& s, double center, const Taps& taps, Filter filter, dou
   for (int i = 0; i < taps.count; ++i) weights[i] /= sum;
 }
 
-/// Pairs (hi, hi, lo, lo) of adjacent taps, as pmaddwd takes them.
-void split_weights(ResizePass& pass) {
-  pass.split.resize(pass.weights.size() * 2);
-  for (std::size_t i = 0; i < pass.weights.size(); i += 2) {
-    for (std::size_t j = 0; j < 2; ++j) {
-      const std::int32_t k = pass.weights[i + j];
-      pass.split[2 * i + j] = static_cast<std::int16_t>(k >> 15);
-      pass.split[2 * i + 2 + j] = static_cast<std::int16_t>(k & 0x7fff);
-    }
-  }
-}
-
 std::uint8_t clip8(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp(sum >> kWeightBits, 0, 255));
 }
@@ -89,6 +77,7 @@ void fill_pass(const Axis& axis, Filter filter, ResizePass& pass) {
                                   filter == Filter::bicubic ? 1 : 0};
   if (pass.made_for == key) return;
   pass.made_for = {};
+  pass.split.clear();
   pass.blocks.clear();
   pass.parts.clear();
   const Scaling s = scaling_of(axis, filter);
@@ -113,8 +102,21 @@ void fill_pass(const Axis& axis, Filter filter, ResizePass& pass) {
     pass.last_in = std::max(pass.last_in, taps.first + taps.count);
   }
   for (Taps& taps : pass.taps) taps.first -= pass.first_in;
-  if (pass.stride <= kMaxSplitTaps) split_weights(pass);
   pass.made_for = key;
+}
+
+bool fill_split(ResizePass& pass) {
+  if (!pass.split.empty()) return true;
+  if (pass.stride > kMaxSplitTaps) return false;
+  pass.split.resize(pass.weights.size() * 2);
+  for (std::size_t i = 0; i < pass.weights.size(); i += 2) {
+    for (std::size_t j = 0; j < 2; ++j) {
+      const std::int32_t k = pass.weights[i + j];
+      pass.split[2 * i + j] = static_cast<std::int16_t>(k >> 15);
+      pass.split[2 * i + 2 + j] = static_cast<std::int16_t>(k & 0x7fff);
+    }
+  }
+  return true;
 }
 
 void horizontal_row_scalar(const ResizePass& pass, const std::uint8_t* row, std::size_t from,

@@ -76,12 +76,9 @@ struct Pixels {
   const std::uint8_t* end;
 };
 
-/// For each of `rows` rows of `in`, whose pixel 0 is sample first_in: taps.size() pixels.
-using HorizontalPass = void (*)(const ResizePass& pass, const Pixels& in, int rows,
-                                std::uint8_t* out, std::ptrdiff_t out_stride);
-/// taps.size() rows of `bytes` bytes from columns of `in`, whose row 0 is sample first_in.
-using VerticalPass = void (*)(const ResizePass& pass, const Pixels& in, int bytes,
-                              std::uint8_t* out, std::ptrdiff_t out_stride);
+// A horizontal pass makes, for each of `rows` rows of `in`, whose pixel 0 is sample first_in,
+// taps.size() pixels; a vertical one taps.size() rows of `bytes` bytes from columns of `in`, whose
+// row 0 is sample first_in.
 
 /// Outputs [from, to) of one row; the scalar rest of a vectorised row.
 void horizontal_row_scalar(const ResizePass& pass, const std::uint8_t* row, std::size_t from,
@@ -90,12 +87,15 @@ void horizontal_scalar(const ResizePass& pass, const Pixels& in, int rows, std::
                        std::ptrdiff_t out_stride);
 void vertical_scalar(const ResizePass& pass, const Pixels& in, int bytes, std::uint8_t* out,
                      std::ptrdiff_t out_stride);
-/// Only where the processor has AVX2, only for a pass of at most kMaxSplitTaps taps.
+/// Only where the processor has AVX2, only after fill_split() said true.
 void horizontal_avx2(const ResizePass& pass, const Pixels& in, int rows, std::uint8_t* out,
                      std::ptrdiff_t out_stride);
 void vertical_avx2(const ResizePass& pass, const Pixels& in, int bytes, std::uint8_t* out,
                    std::ptrdiff_t out_stride);
 
+/// Lays the weights out for AVX2, as pmaddwd takes them: pairs (hi, hi, lo, lo) of adjacent taps;
+/// false for a pass of more than kMaxSplitTaps taps.
+[[nodiscard]] bool fill_split(ResizePass& pass);
 /// Only where the processor has VNNI and VBMI, only after fill_blocks() or fill_parts() said true.
 void horizontal_avx512(const ResizePass& pass, const Pixels& in, int rows, std::uint8_t* out,
                        std::ptrdiff_t out_stride);

@@ -13,20 +13,25 @@ struct Passes {
   ResizeScratch::State& scratch;
   Simd simd;
 
-  [[nodiscard]] bool fits_avx2(const ResizePass& pass) const {
-    return simd != Simd::none && pass.stride <= kMaxSplitTaps;
-  }
   void horizontal(const Pixels& in, int rows, std::uint8_t* out, std::ptrdiff_t stride) const {
     ResizePass& pass = scratch.horizontal;
-    HorizontalPass run = fits_avx2(pass) ? horizontal_avx2 : horizontal_scalar;
-    if (simd == Simd::avx512 && fill_blocks(pass)) run = horizontal_avx512;
-    run(pass, in, rows, out, stride);
+    if (simd == Simd::avx512 && fill_blocks(pass)) {
+      horizontal_avx512(pass, in, rows, out, stride);
+    } else if (simd != Simd::none && fill_split(pass)) {
+      horizontal_avx2(pass, in, rows, out, stride);
+    } else {
+      horizontal_scalar(pass, in, rows, out, stride);
+    }
   }
   void vertical(const Pixels& in, int bytes, std::uint8_t* out, std::ptrdiff_t stride) const {
     ResizePass& pass = scratch.vertical;
-    VerticalPass run = fits_avx2(pass) ? vertical_avx2 : vertical_scalar;
-    if (simd == Simd::avx512 && bytes >= kAvx512Bytes && fill_parts(pass)) run = vertical_avx512;
-    run(pass, in, bytes, out, stride);
+    if (simd == Simd::avx512 && bytes >= kAvx512Bytes && fill_parts(pass)) {
+      vertical_avx512(pass, in, bytes, out, stride);
+    } else if (simd != Simd::none && fill_split(pass)) {
+      vertical_avx2(pass, in, bytes, out, stride);
+    } else {
+      vertical_scalar(pass, in, bytes, out, stride);
+    }
   }
 };
 
