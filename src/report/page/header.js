@@ -64,14 +64,24 @@ function factsTable() {
           facts(run).map(([, value]) => element("td", {class: "text"}, value)))))));
 }
 
+// Many runs: how many of each kind, on which sets.
+function manySentence() {
+  const runs = evaluatedRuns(), names = setNames(runs);
+  const shifts = names.filter(name => allSets.find(set => set.name === name).role === "shift");
+  const parts = kinds.map(kind => `${count(runs.filter(run => kindOf(run) === kind).length)} ${kind}`);
+  return `${list(parts)} models, scored on ${list(names.filter(name => !shifts.includes(name)))}` +
+         (shifts.length > 0 ? ` and on the shift${shifts.length > 1 ? "s" : ""} ${list(shifts)}.` : ".");
+}
+
 const kNamedRuns = 4;
 function addHeader() {
   const whole = wholeRuns();
   const more = data.runs.length - Math.min(whole.length, kNamedRuns);
-  byId("title").textContent = whole.slice(0, kNamedRuns).map(run => run.name).join(", ") +
-                              (more > 0 ? ` and ${count(more)} more` : "");
+  byId("title").textContent = manyRuns() ? `${count(whole.length)} runs` :
+      whole.slice(0, kNamedRuns).map(run => run.name).join(", ") + (more > 0 ? ` and ${count(more)} more` : "");
+  const sentences = () => manyRuns() ? [manySentence()] : whole.slice(0, kNamedRuns).map(runSentence);
   redraws.push(() => byId("summary").replaceChildren(
-      ...whole.slice(0, kNamedRuns).map(run => element("p", {class: "lead"}, runSentence(run)))));
+      ...sentences().map(text => element("p", {class: "lead"}, text))));
   byId("facts").append(...(data.runs.length > 1 ? [factsTable()] : [factsList(data.runs[0])]));
   if (data.notes.length === 0) return;
   byId("notes").hidden = false;
