@@ -140,7 +140,7 @@ void add_match(CLI::App& group, CommandContext& context) {
       ->check(CLI::IsMember({"word", "raw"}))
       ->capture_default_str();
   c->add_option("--multi", options->multi, "Captions of several classes")
-      ->check(CLI::IsMember({"drop", "first", "rows"}))
+      ->check(CLI::IsMember({"drop", "first", "rows", "multi-hot"}))
       ->capture_default_str();
   c->add_option("--overlap", *overlap)
       ->check(CLI::IsMember({"longest", "all"}))

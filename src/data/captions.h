@@ -59,6 +59,10 @@ class CaptionChooser {
 [[nodiscard]] std::optional<std::string> json_scalar(std::string_view text,
                                                      const std::string& field);
 
+/// The same of a field that may be a list of them; nothing when one of a list is of another type.
+[[nodiscard]] std::vector<std::string> json_scalars(std::string_view text,
+                                                    const std::string& field);
+
 /// What the index needs to know of a source's settings.
 [[nodiscard]] IndexSettings index_settings(const SourceOptions& source);
 

@@ -99,6 +99,12 @@ const json* find(const json& object, const std::string& field) {
   return found == object.end() ? nullptr : &*found;
 }
 
+std::optional<std::string> scalar(const json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_integer()) return value.dump();
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<std::vector<std::string>> json_strings(std::string_view text,
@@ -119,10 +125,21 @@ std::optional<std::vector<std::string>> json_strings(std::string_view text,
 std::optional<std::string> json_scalar(std::string_view text, const std::string& field) {
   const json value = parse_leniently(text);
   const json* found = value.is_discarded() ? nullptr : find(value, field);
-  if (!found) return std::nullopt;
-  if (found->is_string()) return found->get<std::string>();
-  if (found->is_number_integer()) return found->dump();
-  return std::nullopt;
+  return found ? scalar(*found) : std::nullopt;
+}
+
+std::vector<std::string> json_scalars(std::string_view text, const std::string& field) {
+  const json value = parse_leniently(text);
+  const json* found = value.is_discarded() ? nullptr : find(value, field);
+  if (!found) return {};
+  const json list = found->is_array() ? *found : json::array({*found});
+  std::vector<std::string> scalars;
+  for (const json& item : list) {
+    const std::optional<std::string> one = scalar(item);
+    if (!one) return {};
+    scalars.push_back(*one);
+  }
+  return scalars;
 }
 
 }  // namespace plumbline

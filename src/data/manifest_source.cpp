@@ -91,9 +91,11 @@ class ManifestSource final : public Source {
 
   [[nodiscard]] std::variant<std::int64_t, BadSample> label(const SampleRef& ref,
                                                             const SampleParts& parts,
-                                                            std::int64_t classes) const override {
+                                                            std::int64_t classes,
+                                                            std::uint64_t seed,
+                                                            std::uint64_t g) const override {
     (void)parts;
-    return labels_.read(cells_of(ref.record.offset), classes);
+    return labels_.read(cells_of(ref.record.offset), classes, seed, g);
   }
 
   [[nodiscard]] std::string key(const SampleRef& ref) const override {

@@ -44,7 +44,7 @@ std::optional<BadSample> RowBuilder::build(const Source& source, const SampleRef
     if (auto bad = fill_tokens(source, ref, g, target.tokens)) return bad;
   }
   if (target.label) {
-    auto label = source.label(ref, parts_, context_.classes);
+    auto label = source.label(ref, parts_, context_.classes, context_.seed, g);
     if (auto* bad = std::get_if<BadSample>(&label)) return std::move(*bad);
     *target.label = std::get<std::int64_t>(label);
   }

@@ -24,10 +24,14 @@ void write_labelled(const LoadedSample& sample, const ChosenSample& chosen,
   const std::string key = chosen.copy > 0 ? str(group.key, "-", chosen.copy) : group.key;
   const std::span<const std::uint8_t> bytes(sample.bytes);
   for (const GroupMember& member : group.members) {
-    if (chosen.label >= 0 && member.suffix == "cls") continue;
+    if (!chosen.labels.empty() && member.suffix == "cls") continue;
     tar.add(key + "." + member.suffix, text_of(bytes.subspan(member.offset, member.size)));
   }
-  if (chosen.label >= 0) tar.add(key + ".cls", std::to_string(chosen.label));
+  std::string cls;
+  for (const std::int64_t label : chosen.labels) {
+    cls.append(cls.empty() ? "" : " ").append(std::to_string(label));
+  }
+  if (!cls.empty()) tar.add(key + ".cls", cls);
 }
 
 }  // namespace
@@ -43,7 +47,7 @@ ShardFolderReport copy_samples(const std::vector<std::unique_ptr<Source>>& sourc
         std::vector<SampleRef> ref;
         source.find(c.ordinal, 1, ref);
         LoadedSample sample;
-        if (c.label >= 0 || c.copy > 0) {
+        if (!c.labels.empty() || c.copy > 0) {
           load_sample(source, ref[0], sample);
           write_labelled(sample, c, sink);
         } else {

@@ -14,8 +14,8 @@ namespace plumbline {
 struct ChosenSample {
   std::uint32_t source = 0;
   std::uint64_t ordinal = 0;
-  std::int64_t label = -1;  ///< >= 0: written as KEY.cls in place of one that is there
-  int copy = 0;             ///< > 0: the key gets "-COPY", so that it stays unique
+  std::vector<std::int64_t> labels = {};  ///< written as KEY.cls in place of one that is there
+  int copy = 0;                           ///< > 0: the key gets "-COPY", so that it stays unique
 };
 
 /// Writes the samples in this order, members as they are. folder.samples is theirs.

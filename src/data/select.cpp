@@ -121,8 +121,9 @@ void keep_best(std::vector<Scored>& scored, const FilterOptions& options) {
 }  // namespace
 
 MatchReport match_captions(const MatchOptions& options, const Progress& progress) {
-  if (options.multi != "drop" && options.multi != "first" && options.multi != "rows") {
-    throw UsageError(str("multi: '", options.multi, "' is none of drop, first, rows"));
+  if (options.multi != "drop" && options.multi != "first" && options.multi != "rows" &&
+      options.multi != "multi-hot") {
+    throw UsageError(str("multi: '", options.multi, "' is none of drop, first, rows, multi-hot"));
   }
   const auto names = read_phrases(options.names);
   const PhraseMatcher matcher(names, options.phrases);
@@ -139,8 +140,12 @@ MatchReport match_captions(const MatchOptions& options, const Progress& progress
                              : n > 1 && options.multi == "first" ? 1
                                                                  : n;
     for (std::size_t k = 0; k < rows; ++k) {
-      chosen.push_back({0, i, classes[i][k], static_cast<int>(k)});
       ++report.per_class[static_cast<std::size_t>(classes[i][k])];
+      if (options.multi != "multi-hot") {
+        chosen.push_back({0, i, {classes[i][k]}, static_cast<int>(k)});
+      } else if (k == 0) {
+        chosen.push_back({0, i, classes[i], 0});
+      }
     }
   }
   report.samples = std::ssize(classes);

@@ -14,7 +14,7 @@ namespace plumbline {
 struct MatchOptions : ToolInput {
   std::string names;  ///< file, see read_phrases()
   PhraseOptions phrases;
-  std::string multi = "drop";  ///< captions of several classes: drop | first | rows
+  std::string multi = "drop";  ///< captions of several classes: drop | first | rows | multi-hot
   std::string out;
   std::int64_t samples_per_shard = 1000;
 };
@@ -30,8 +30,9 @@ struct MatchReport {
 
 /// Substring matching of captions with class names (Fang et al. 2022, arXiv:2205.01397, section
 /// 3): matched samples are copied in their order, with the class as KEY.cls. `rows` writes a sample
-/// of several classes once for each, `first` with its lowest class. OUT/classes.csv has a line a
-/// class: number, first name, samples. Throws UsageError when nothing matches.
+/// of several classes once for each, `first` with its lowest class, `multi-hot` once with all of
+/// them in KEY.cls, spaces between. OUT/classes.csv has a line a class: number, first name,
+/// samples. Throws UsageError when nothing matches.
 [[nodiscard]] MatchReport match_captions(const MatchOptions& options,
                                          const Progress& progress = {});
 

@@ -19,6 +19,14 @@ void ShardFiles::make_room() const {
 
 std::shared_ptr<const ByteSource> ShardFiles::get(std::uint32_t number,
                                                   const IndexedShard& shard) const {
+  for (;;) {
+    if (auto file = open_or_wait(number, shard)) return file;
+  }
+}
+
+/// Null when another thread's opening failed, which then tells why.
+std::shared_ptr<const ByteSource> ShardFiles::open_or_wait(std::uint32_t number,
+                                                           const IndexedShard& shard) const {
   std::promise<std::shared_ptr<const ByteSource>> promise;
   Opened opened;
   bool mine = false;
@@ -48,17 +56,20 @@ std::shared_ptr<const ByteSource> ShardFiles::get(std::uint32_t number,
       }
       make_room();
     }
-    promise.set_value(std::move(file));
+    promise.set_value(file);
+    return file;
   } catch (...) {
-    // Those who wait learn of it; who comes later tries again.
-    promise.set_exception(std::current_exception());
-    const std::lock_guard lock(mutex_);
-    if (const auto found = entries_.find(number); found != entries_.end()) {
-      ages_.erase(found->second.age);
-      entries_.erase(found);
+    {
+      const std::lock_guard lock(mutex_);
+      if (const auto found = entries_.find(number); found != entries_.end()) {
+        ages_.erase(found->second.age);
+        entries_.erase(found);
+      }
     }
+    // Those who wait try for themselves, and have an exception of their own.
+    promise.set_value(nullptr);
+    throw;
   }
-  return opened.get();
 }
 
 }  // namespace plumbline

@@ -17,6 +17,7 @@ namespace plumbline {
 class ShardFiles {
  public:
   /// Opens the shard unless it is open; several callers of one shard wait for one opening.
+  /// Throws what opening throws.
   [[nodiscard]] std::shared_ptr<const ByteSource> get(std::uint32_t number,
                                                       const IndexedShard& shard) const;
 
@@ -27,6 +28,8 @@ class ShardFiles {
     std::list<std::uint32_t>::iterator age;
     std::uint64_t temporary_bytes = 0;
   };
+  [[nodiscard]] std::shared_ptr<const ByteSource> open_or_wait(std::uint32_t number,
+                                                               const IndexedShard& shard) const;
   void make_room() const;
 
   mutable std::mutex mutex_;

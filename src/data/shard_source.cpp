@@ -93,9 +93,11 @@ class ShardSource final : public Source {
 
   [[nodiscard]] std::variant<std::int64_t, BadSample> label(const SampleRef& ref,
                                                             const SampleParts& parts,
-                                                            std::int64_t classes) const override {
+                                                            std::int64_t classes,
+                                                            std::uint64_t seed,
+                                                            std::uint64_t g) const override {
     (void)ref;
-    return labels_.read(members_of(parts), classes);
+    return labels_.read(members_of(parts), classes, seed, g);
   }
 
   [[nodiscard]] std::string key(const SampleRef& ref) const override {

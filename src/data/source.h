@@ -50,10 +50,13 @@ class Source {
                                                                      const SampleParts& parts,
                                                                      std::uint64_t seed,
                                                                      std::uint64_t g) const = 0;
-  /// The class of the sample, in [0, classes), or why there is none.
+  /// The class of the sample at position `g`, in [0, classes), or why there is none. Of several one
+  /// is drawn.
   [[nodiscard]] virtual std::variant<std::int64_t, BadSample> label(const SampleRef& ref,
                                                                     const SampleParts& parts,
-                                                                    std::int64_t classes) const = 0;
+                                                                    std::int64_t classes,
+                                                                    std::uint64_t seed,
+                                                                    std::uint64_t g) const = 0;
   [[nodiscard]] virtual std::string key(const SampleRef& ref) const = 0;
   /// Shard and byte, for messages and the quarantine.
   [[nodiscard]] virtual const std::string& shard(const SampleRef& ref) const = 0;

@@ -69,8 +69,10 @@ class SyntheticSource final : public Source {
 
   [[nodiscard]] std::variant<std::int64_t, BadSample> label(const SampleRef& ref,
                                                             const SampleParts& parts,
-                                                            std::int64_t classes) const override {
-    (void)parts;
+                                                            std::int64_t classes,
+                                                            std::uint64_t seed,
+                                                            std::uint64_t g) const override {
+    (void)parts, (void)seed, (void)g;
     const int own = label(ref.record.offset);
     if (own < classes) return own;
     return BadSample{BadSampleClass::no_label, str("class ", own, " of ", classes)};

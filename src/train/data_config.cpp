@@ -34,7 +34,8 @@ void describe(OptionVisitor& v, SourceOptions& source) {
   v.section("label", "which class a sample belongs to, for the loss cross_entropy",
             [&](OptionVisitor& l) {
               l.text("key", source.label.key,
-                     "member suffix, such as cls, or `json:FIELD`: a number or a name");
+                     "member suffix, such as cls, or `json:FIELD`: a number or a name; one is "
+                     "drawn of several");
               l.path("names", source.label.names, "file, line i = name of class i; null = numbers");
             });
   v.value("image_keys", source.image_keys, "member suffixes of the image, first present wins");

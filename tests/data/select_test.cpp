@@ -144,6 +144,14 @@ TEST(Match, LabelsAndCopies) {
   EXPECT_EQ(items[1].key, "b");
   EXPECT_EQ(items[2].key, "b-1") << "keys stay unique";
   EXPECT_EQ(items[2].label, 1);
+  options.multi = "multi-hot";
+  options.out = folder / "all";
+  const MatchReport all = match_captions(options);
+  EXPECT_EQ(all.rows, 3);
+  EXPECT_EQ(all.per_class, (Classes{2, 2, 0}));
+  const std::string tar = read_file(folder / "all/shard_000000.tar");
+  EXPECT_NE(tar.find(std::string("0 1") + std::string(509, '\0')), std::string::npos)
+      << "both classes of b";
   folder.write("names.txt", "zebra\n");
   options.out = folder / "none";
   EXPECT_THROW((void)match_captions(options), UsageError);
