@@ -1,6 +1,6 @@
 #include "data/rank_sums.h"
 
-#include <cmath>
+#include <sstream>
 #include <type_traits>
 
 #include "plumbline/error.h"
@@ -37,6 +37,20 @@ std::vector<double> loader_numbers(const LoaderStats& stats) {
   std::vector<double> numbers;
   each_number(copy, [&](auto& number) { numbers.push_back(static_cast<double>(number)); });
   return numbers;
+}
+
+void check_same_data(std::span<const std::string> fingerprints) {
+  for (std::size_t rank = 1; rank < fingerprints.size(); ++rank) {
+    if (fingerprints[rank] == fingerprints[0]) continue;
+    std::istringstream mine(fingerprints[rank]), first(fingerprints[0]);
+    std::string here, there;
+    do {
+      if (!std::getline(mine, here, ';')) here = "nothing";
+      if (!std::getline(first, there, ';')) there = "nothing";
+    } while (here == there);
+    throw DataError(str("rank ", rank, " sees other data than rank 0: ", here, " instead of ",
+                        there, " (source:samples:hash); are the shards the same on every host?"));
+  }
 }
 
 LoaderStats over_ranks(const LoaderStats& mine, std::span<const double> sums, int ranks,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "plumbline/data.h"
@@ -16,5 +17,9 @@ namespace plumbline {
 /// the mean; `longest_wait_s` is that of the rank that waited longest, for which all others wait.
 [[nodiscard]] LoaderStats over_ranks(const LoaderStats& mine, std::span<const double> sums,
                                      int ranks, double longest_wait_s);
+
+/// Throws DataError naming the first rank whose data are not those of rank 0: hosts may see other
+/// files under the same names. `fingerprints` are LoaderState::fingerprint of all ranks.
+void check_same_data(std::span<const std::string> fingerprints);
 
 }  // namespace plumbline

@@ -245,12 +245,23 @@ std::unique_ptr<Source> open_shards(const SourceOptions& options, const DataOpti
   std::vector<std::optional<IndexedShard>> opened(paths.size());
   parallel_for(n, threads, [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>((i + n * context.rank / context.world) % n);
-    opened[at].emplace(paths[at], settings, remote ? index_dir : data.index_dir, access, true);
+    try {
+      opened[at].emplace(paths[at], settings, remote ? index_dir : data.index_dir, access, true);
+    } catch (const UnreadableShard&) {
+      if (options.missing != "skip") throw;
+    }
   });
   std::vector<IndexedShard> shards;
-  for (auto& shard : opened) shards.push_back(*std::move(shard));
+  for (auto& shard : opened) {
+    if (shard) shards.push_back(*std::move(shard));
+  }
+  const auto warn = context.rank == 0 ? context.warn : nullptr;
+  if (shards.size() < paths.size() && warn) {
+    warn(str("source ", options.name, ": ", paths.size() - shards.size(), " of ", paths.size(),
+             " remote shards cannot be read and are left out (missing: skip)"));
+  }
   auto source = std::make_unique<ShardSource>(options, std::move(shards), access);
-  source->report(context.rank == 0 ? context.warn : nullptr);
+  source->report(warn);
   return source;
 }
 

@@ -274,6 +274,20 @@ TEST_F(Remote, AShardThatIsGivenUpIsReplacedAndCounted) {
   }
 }
 
+TEST_F(Remote, AShardWithoutAnIndexIsMissing) {
+  DataOptions o = options("ok", true);
+  o.pipe.tries = 2;
+  folder_.write("1.tar.gone", "");
+  expect_data_error(o, "503");
+  o.sources[0].missing = "skip";
+  LoaderContext context = context_of();
+  std::string warnings;
+  context.warn = [&](const std::string& line) { warnings += line; };
+  const Loader loader(o, context);
+  EXPECT_EQ(loader.epoch_samples(), 80);
+  EXPECT_NE(warnings.find("1 of 3 remote shards"), std::string::npos) << warnings;
+}
+
 TEST_F(Remote, TooManyShardsGivenUpEndTheRun) {
   DataOptions o = options("ok", true);
   (void)rows_of(o, 1, 1);
@@ -295,7 +309,7 @@ TEST_F(Remote, TooManyShardsGivenUpEndTheRun) {
 TEST_F(Remote, ToolsReadPipes) {
   CheckOptions check;
   check.source.name = "shards";
-  check.source.shards = options("cut", true).sources[0].shards;
+  check.source.shards = options("page", true).sources[0].shards;
   EXPECT_THROW((void)check_shards(check), UsageError) << "not allowed";
   check.allow_pipe = true;
   EXPECT_EQ(check_shards(check).usable, 120);

@@ -72,6 +72,21 @@ TEST(Verdict, SpeaksForAllRanks) {
   EXPECT_THROW((void)over_ranks(quick, {sums.data(), sums.size() - 1}, 2, 0), InternalError);
 }
 
+TEST(SameData, NamesTheRankAndTheSourceThatDiffer) {
+  const std::string a = "settings:1;one:10:aa;two:20:bb";
+  EXPECT_NO_THROW(check_same_data(std::vector<std::string>{a, a, a}));
+  for (const std::string b : {"settings:1;one:10:aa;two:21:cc", "settings:1;one:10:aa"}) {
+    try {
+      check_same_data(std::vector<std::string>{a, a, b});
+      FAIL() << "rank 2 differs";
+    } catch (const DataError& error) {
+      EXPECT_NE(std::string(error.what()).find("rank 2"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("instead of two:20:bb"), std::string::npos)
+          << error.what();
+    }
+  }
+}
+
 TEST(Verdict, ALoaderMeasuresItsStages) {
   DataOptions options = synthetic_options("jpeg");
   options.sources[0].synthetic_size = 400;
