@@ -23,6 +23,7 @@ struct BenchOptions {
 using BenchFunction = nlohmann::ordered_json (*)(const BenchOptions&);
 
 nlohmann::ordered_json bench_comm(const BenchOptions& options);
+nlohmann::ordered_json bench_loader(const BenchOptions& options);
 nlohmann::ordered_json bench_loss(const BenchOptions& options);
 nlohmann::ordered_json bench_preprocess(const BenchOptions& options);
 nlohmann::ordered_json bench_tokenize(const BenchOptions& options);

@@ -30,6 +30,8 @@ struct Bench {
 constexpr Bench kBenches[] = {
     {"comm", "Collectives between ranks: under mpirun its ranks, else two threads",
      "Bytes a rank, as 1024,1048576; 1 KiB, 1 MiB and 32 MiB without it", bench_comm},
+    {"loader", "Tar shards to batches of pixels and ids on one core",
+     "Shards to read, as braces or globs; generated ones without it", bench_loader},
     {"loss", "Contrastive loss, forward and backward, on one core", "None: it makes its own",
      bench_loss},
     {"preprocess", "Decode and transform of photographs on one core",
@@ -66,7 +68,10 @@ void print_figure(const Json& f) {
     std::cout << amount(f["peer"]["cpu"], unit) << " of CPU time, "
               << amount(f["peer"]["wall"], unit) << " by the clock; ours is "
               << amount(f["of_peer"], "") << " times it; results "
-              << (f["equal"].get<bool>() ? "equal" : "DIFFER") << '\n';
+              << (f["equal"].is_null()     ? "not compared"
+                  : f["equal"].get<bool>() ? "equal"
+                                           : "DIFFER")
+              << '\n';
   }
   std::cout << "  limit (" << text("limit_name") << "): " << amount(f["limit"], unit);
   if (f["of_limit"].is_number()) std::cout << "; ours is " << amount(f["of_limit"], "") << " of it";

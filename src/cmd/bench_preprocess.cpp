@@ -1,16 +1,12 @@
 // `bench preprocess`: encoded photographs to the float32 pixels of a model, beside Pillow and
 // torchvision, and beside libjpeg-turbo's decoder alone.
-#include <cstdio>
-// jpeglib.h needs stdio's types before it.
-#include <jpeglib.h>
-
-#include <algorithm>
 #include <cmath>
 #include <fstream>
 
 #include "cmd/bench.h"
+#include "cmd/jpeg_alone.h"
+#include "cmd/photograph.h"
 #include "core/file.h"
-#include "core/philox.h"
 #include "data/synthetic.h"
 #include "plumbline/error.h"
 #include "plumbline/image.h"
@@ -45,78 +41,6 @@ print(json.dumps({"cpu": done / cpu, "wall": done / wall,
 
 using Bytes = std::vector<std::uint8_t>;
 
-/// Adds bilinear noise on a grid of `cells` cells a side to one channel.
-void add_octave(std::uint64_t stream, int cells, double amplitude, int size,
-                std::vector<double>& plane) {
-  const auto grid = [&](int x, int y) {
-    const auto at = static_cast<std::uint32_t>(y * (cells + 1) + x);
-    return amplitude * (draw(stream, at)[0] * 0x1p-31 - 1);
-  };
-  std::vector<double> values;
-  for (int y = 0; y <= cells; ++y) {
-    for (int x = 0; x <= cells; ++x) values.push_back(grid(x, y));
-  }
-  const double scale = static_cast<double>(cells) / size;
-  for (int y = 0; y < size; ++y) {
-    const int row = static_cast<int>(y * scale);
-    const double v = y * scale - row;
-    for (int x = 0; x < size; ++x) {
-      const int column = static_cast<int>(x * scale);
-      const double u = x * scale - column;
-      const double* top = &values[static_cast<std::size_t>(row * (cells + 1) + column)];
-      const double* bottom = top + cells + 1;
-      plane[static_cast<std::size_t>(y * size + x)] +=
-          (1 - v) * ((1 - u) * top[0] + u * top[1]) + v * ((1 - u) * bottom[0] + u * bottom[1]);
-    }
-  }
-}
-
-/// Noise whose octaves fall off as those of photographs do (amplitude about 1/f), colour weaker
-/// than brightness: at quality 90 it takes a photograph's bits per pixel, and so its time to
-/// decode.
-Image photograph(std::uint64_t number, int size) {
-  const auto pixels = static_cast<std::size_t>(size) * static_cast<std::size_t>(size);
-  std::vector<std::vector<double>> planes(3, std::vector<double>(pixels));
-  for (std::uint64_t plane = 0; plane < 3; ++plane) {
-    double amplitude = plane == 0 ? 90 : 35;
-    const double falloff = plane == 0 ? 0.70 : 0.5;
-    for (int cells = 2; cells <= size; cells *= 2, amplitude *= falloff) {
-      const std::uint64_t x = number * 4096 + plane * 1024 + static_cast<std::uint64_t>(cells);
-      add_octave(derive(1, Purpose::synthetic, x), cells, amplitude, size, planes[plane]);
-    }
-  }
-  Image image{size, size, std::vector<std::uint8_t>(3 * pixels)};
-  for (std::size_t i = 0; i < pixels; ++i) {
-    const double y = 120 + planes[0][i], red = planes[1][i], blue = planes[2][i];
-    const double colours[3] = {y + red, y - 0.5 * red - 0.2 * blue, y + blue};
-    for (std::size_t c = 0; c < 3; ++c) {
-      image.pixels_HWC[3 * i + c] = static_cast<std::uint8_t>(std::clamp(colours[c], 0.0, 255.0));
-    }
-  }
-  return image;
-}
-
-/// libjpeg-turbo with the settings of a training decode and nothing around it. The bytes have been
-/// decoded before, so that the library's error handler is never called.
-void decode_plainly(const Bytes& bytes, std::vector<std::uint8_t>& out) {
-  jpeg_decompress_struct jpeg{};
-  jpeg_error_mgr errors{};
-  jpeg.err = jpeg_std_error(&errors);
-  jpeg_create_decompress(&jpeg);
-  jpeg_mem_src(&jpeg, bytes.data(), bytes.size());
-  jpeg_read_header(&jpeg, TRUE);
-  if (jpeg.num_components != 4) jpeg.out_color_space = JCS_RGB;
-  jpeg_start_decompress(&jpeg);
-  const std::size_t stride = static_cast<std::size_t>(jpeg.output_components) * jpeg.output_width;
-  out.resize(stride * jpeg.output_height);
-  while (jpeg.output_scanline < jpeg.output_height) {
-    JSAMPROW row = out.data() + stride * jpeg.output_scanline;
-    jpeg_read_scanlines(&jpeg, &row, 1);
-  }
-  jpeg_finish_decompress(&jpeg);
-  jpeg_destroy_decompress(&jpeg);
-}
-
 Json compare(const std::string& name, const std::string& input, const std::vector<Bytes>& files,
              double seconds) {
   const PreprocessOptions options = preprocess_family("openai", kModelSide);
@@ -142,7 +66,7 @@ Json compare(const std::string& name, const std::string& input, const std::vecto
   const double count = static_cast<double>(files.size());
   const Rate ours = measure(seconds, count, all(transform));
   std::vector<std::uint8_t> plain;
-  const auto decode = [&plain](const Bytes& bytes) { decode_plainly(bytes, plain); };
+  const auto decode = [&plain](const Bytes& bytes) { decode_alone(bytes, plain); };
   const Rate limit = measure(seconds, count, all(decode));
 
   const ScratchFolder folder;
@@ -165,7 +89,7 @@ Json generated(int size, double seconds) {
   std::vector<Bytes> files;
   double bits = 0;
   for (std::uint64_t i = 0; i < kPictures; ++i) {
-    files.push_back(encode_jpeg(photograph(i, size), 90));
+    files.push_back(encode_jpeg(photograph(i, size, size), 90));
     bits += 8 * static_cast<double>(files.back().size()) / size / size / kPictures;
   }
   return compare(str(size, " x ", size, " to ", kModelSide, " x ", kModelSide),

@@ -121,7 +121,7 @@ PLUMBLINE_AVX2 inline void vertical_chunk(const std::uint8_t* column, std::ptrdi
 
 Simd best_simd() {
   if (__builtin_cpu_supports("avx512vbmi") != 0 && __builtin_cpu_supports("avx512vnni") != 0 &&
-      __builtin_cpu_supports("avx512bw") != 0) {
+      __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0) {
     return Simd::avx512;
   }
   return __builtin_cpu_supports("avx2") != 0 ? Simd::avx2 : Simd::none;

@@ -1,9 +1,11 @@
 """`plumbline bench`: what it prints, not how fast anything is."""
 
+import io
 import json
 import math
 import os
 import sys
+import tarfile
 import unittest
 from pathlib import Path
 
@@ -42,6 +44,19 @@ class Bench(ProgramTest):
                          ["512 x 512 to 224 x 224", "256 x 256 to 224 x 224"])
         for figure in figures:
             self.assertAlmostEqual(figure["of_limit"], figure["ours"]["cpu"] / figure["limit"])
+
+    def test_loader_given_shards(self):
+        jpeg = (ROOT / "tests" / "golden" / "image" / "jpeg-420.jpg").read_bytes()
+        with tarfile.open(self.folder / "few.tar", "w") as tar:
+            for i in range(70):
+                for name, content in ((f"{i:03}.jpg", jpeg), (f"{i:03}.txt", b"cat %d" % i)):
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        figure, = self.figures("loader", "--input", self.folder / "few.tar")
+        self.assertIn("1 shards", figure["input"])
+        self.assertGreater(figure["limit"], figure["decode_alone"])
+        self.plumbline("bench", "loader", "--input", self.folder / "absent.tar", expect=2)
 
     def test_tokenize_given_captions(self):
         captions = self.folder / "captions.txt"
