@@ -22,7 +22,7 @@ std::size_t files_in(const std::string& folder) {
 DataOptions shards_of(const TempFolder& folder, const std::string& pattern) {
   DataOptions options;
   options.sources.resize(1);
-  options.sources[0].name = "s";
+  options.sources[0].name = "shards";
   options.sources[0].shards = {folder / pattern};
   return options;
 }
