@@ -65,6 +65,7 @@ ExitCode run_import(const Arguments& arguments) {
   checkpoint.config_yaml = to_yaml(config_of(imported, choose_tokenizer(imported, arguments)));
   checkpoint.model_json = imported.model->options().source_json;
   checkpoint.model = imported.model->state_dict();
+  checkpoint.ema = std::move(imported.average);
   checkpoint.optimizer = std::move(imported.moments);
   checkpoint.progress.step = imported.step;
   checkpoint.progress.samples = imported.samples;

@@ -27,6 +27,7 @@ struct ForeignOptimizer {
 struct ForeignCheckpoint {
   std::string format;    ///< for messages: "OpenCLIP training file"
   NamedTensors tensors;  ///< under OpenCLIP's names, any float dtype
+  NamedTensors average;  ///< averaged weights beside them; empty: none
   std::string model;     ///< configuration in OpenCLIP's schema, or a hub file; empty: not told
   bool preprocess_told = false;  ///< `model` holds a preprocess_cfg
   std::string tokenizer_file;    ///< a sentencepiece model that came with it

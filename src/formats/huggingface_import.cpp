@@ -161,6 +161,7 @@ Json tower(const Json& part, const std::string& where) {
   Json out = {{"width", part.at("hidden_size")}, {"layers", part.at("num_hidden_layers")}};
   // The schema has a ratio, of which the product with the width is cut to an integer.
   const int width = part.at("hidden_size"), inner = part.at("intermediate_size");
+  if (width < 1) throw UsageError(str(where, ": hidden_size is ", width));
   double ratio = static_cast<double>(inner) / width;
   if (static_cast<int>(width * ratio) < inner) ratio = std::nextafter(ratio, 1e9);
   out["mlp_ratio"] = ratio;

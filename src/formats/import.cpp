@@ -95,6 +95,32 @@ ModelOptions options_of(ForeignCheckpoint& foreign, const std::string& path,
   return options;
 }
 
+/// Bytes of a file, or of all files of a folder.
+double bytes_on_disk(const std::string& path) {
+  if (!fs::is_directory(path)) return static_cast<double>(fs::file_size(path));
+  double bytes = 0;
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.is_regular_file()) bytes += static_cast<double>(entry.file_size());
+  }
+  return bytes;
+}
+
+/// Names and shapes are compared with a model that was made: none is made that is far larger than
+/// what its weights stand in, so that a wrong configuration cannot take all memory.
+void check_size(const ModelOptions& options, const std::string& path) {
+  constexpr double kSmall = 1 << 28;
+  double values = 0;
+  for (const TensorShape& tensor : tensor_shapes(options)) {
+    double count = 1;
+    for (const std::int64_t n : tensor.shape) count *= static_cast<double>(n);
+    values += count;
+  }
+  const double bytes = bytes_on_disk(path);
+  if (values < kSmall || values <= 4 * bytes) return;
+  throw UsageError(str(path, ": the model ", options.name, " has ", values,
+                       " parameters, the file ", bytes, " bytes"));
+}
+
 /// A text of the configuration's text_cfg, or of the mapping `inner` there.
 std::string text_setting(const ModelOptions& options, const std::string& inner,
                          const std::string& key) {
@@ -113,8 +139,17 @@ ImportedModel import_model(const std::string& path, const std::string& model) {
   const ModelOptions options = options_of(foreign, path, named);
   ImportedModel out;
   out.format = foreign.format;
+  check_size(options, path);
   out.model = make_model(options, 0);
   out.notes = load_state_dict(*out.model, foreign.tensors, path);
+  if (!foreign.average.empty()) {
+    const auto average = make_model(options, 0);
+    (void)load_state_dict(*average, foreign.average, path + ": state_dict_ema");
+    out.average = average->state_dict();
+    out.notes.emplace_back(
+        "the averaged weights (state_dict_ema) came along: they are what "
+        "evaluate, embed and export take");
+  }
   out.notes.insert(out.notes.end(), foreign.notes.begin(), foreign.notes.end());
   out.tokenizer_name = text_setting(options, "", "hf_tokenizer_name");
   out.tokenizer_clean = text_setting(options, "tokenizer_kwargs", "clean");

@@ -14,6 +14,7 @@ namespace plumbline {
 struct ImportedModel {
   std::string format;                ///< what the file was
   std::shared_ptr<ClipModel> model;  ///< options().source_json is its configuration
+  NamedTensors average;              ///< averaged weights, of all tensors; empty: none
   NamedTensors moments;              ///< as AdamW::state(); empty when the file has none
   OptimizerOptions optimizer;        ///< of the file's groups; else the defaults
   std::int64_t epoch = 0, step = 0, applied_steps = 0, samples = 0;

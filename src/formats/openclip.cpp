@@ -79,8 +79,9 @@ void read_training(const PickleValue& root, const std::string& path, ForeignChec
   if (root.find("scaler") != nullptr) {
     out.notes.emplace_back("the gradient scaler's state was left out: there is no fp16 training");
   }
-  if (root.find("state_dict_ema") != nullptr) {
-    out.notes.emplace_back("the averaged weights (state_dict_ema) were left out");
+  const PickleValue* average = root.find("state_dict_ema");
+  if (average != nullptr && average->kind == Kind::dict) {
+    out.average = tensors_of(*average, path + ": state_dict_ema");
   }
   const PickleValue* optimizer = root.find("optimizer");
   if (optimizer != nullptr && optimizer->kind == Kind::dict) {

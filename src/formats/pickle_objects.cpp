@@ -50,13 +50,21 @@ void PickleReader::new_object() {
   (void)push(Kind::dict);
 }
 
+/// Entries are written once and copied once; a pickle that has the same ones copied over and over
+/// would fill the memory.
+void PickleReader::count_copies(std::size_t entries) {
+  copies_ += entries;
+  need(copies_ <= bytes_.size(), "the same entries are copied too often");
+}
+
 /// The attributes of a TorchScript module are its state; what torch.save hangs on an OrderedDict
 /// (its version numbers) is left out.
 void PickleReader::build() {
   const Value& state = pop();
   Value& object = top();
   if (allowed_ != PickleGlobals::modules || object.kind != Kind::dict) return;
-  need(state.kind == Kind::dict, "the state of a module is no dict");
+  need(state.kind == Kind::dict && &state != &object, "the state of a module is no dict");
+  count_copies(state.entries.size());
   object.entries.insert(object.entries.end(), state.entries.begin(), state.entries.end());
 }
 
@@ -82,6 +90,7 @@ void PickleReader::call_ordered_dict(const Value& arguments) {
   if (arguments.items.empty()) return;
   const Value& pairs = *arguments.items[0];
   need(pairs.kind == Kind::list, "an OrderedDict of something that is no list");
+  count_copies(pairs.items.size());
   for (const Value* pair : pairs.items) {
     need(pair->items.size() == 2, "an OrderedDict of something that is no pair");
     dict.entries.emplace_back(pair->items[0], pair->items[1]);

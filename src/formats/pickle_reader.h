@@ -104,6 +104,7 @@ class PickleReader {
   void reduce();
   void new_object();
   void build();
+  void count_copies(std::size_t entries);
   void persistent_id();
   void call_ordered_dict(const Value& arguments);
   void call_rebuild_tensor(const Value& arguments);
@@ -116,7 +117,7 @@ class PickleReader {
   const std::string& where_;
   PickleGlobals allowed_;
   const StorageOf& storage_of_;
-  std::size_t at_ = 0, opcode_at_ = 0;
+  std::size_t at_ = 0, opcode_at_ = 0, copies_ = 0;
   std::vector<Value*> stack_;
   std::vector<std::size_t> marks_;
   std::vector<Value*> memo_;

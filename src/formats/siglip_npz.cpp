@@ -12,6 +12,7 @@ namespace {
 
 using Arrays = std::map<std::string, at::Tensor>;
 constexpr std::string_view kSuffix = ".npy";
+constexpr std::int64_t kMostLayers = 1024;
 
 struct TypeName {
   std::string_view name;
@@ -57,6 +58,12 @@ std::vector<std::int64_t> shape_of(std::string_view text, const std::string& whe
   return shape;
 }
 
+std::vector<std::int64_t> reversed_axes(std::int64_t dim) {
+  std::vector<std::int64_t> axes;
+  for (std::int64_t i = dim; i-- > 0;) axes.push_back(i);
+  return axes;
+}
+
 /// NumPy's .npy: magic, version, length of the header (2 bytes, from version 2 on 4), the header as
 /// a Python dict, the values.
 at::Tensor read_npy(const ZipBytes& bytes, const std::string& where) {
@@ -73,10 +80,9 @@ at::Tensor read_npy(const ZipBytes& bytes, const std::string& where) {
   const auto* type = std::find_if(kTypes.begin(), kTypes.end(),
                                   [&](const TypeName& t) { return t.name == type_name; });
   if (type == kTypes.end()) throw DataError(str(where, ": the dtype ", type_name, " is not read"));
-  const std::vector<std::int64_t> shape = shape_of(value_of(header, "shape", ")", where), where);
-  if (value_of(header, "fortran_order", ",}", where) != "False") {
-    throw DataError(str(where, ": Fortran order is not read"));
-  }
+  std::vector<std::int64_t> shape = shape_of(value_of(header, "shape", ")", where), where);
+  const bool fortran = value_of(header, "fortran_order", ",}", where) != "False";
+  if (fortran) std::reverse(shape.begin(), shape.end());  // the first index runs fastest
   auto size = static_cast<std::int64_t>(c10::elementSize(type->type));
   for (const std::int64_t n : shape) {
     if (__builtin_mul_overflow(size, n, &size)) throw DataError(str(where, ": too large a shape"));
@@ -88,7 +94,7 @@ at::Tensor read_npy(const ZipBytes& bytes, const std::string& where) {
   // The header's length need not keep the values aligned: a copy of its own.
   at::Tensor tensor = at::empty(shape, at::dtype(type->type));
   std::copy_n(all.data() + data, size, static_cast<char*>(tensor.data_ptr()));
-  return tensor;
+  return fortran ? tensor.permute(reversed_axes(tensor.dim())).contiguous() : tensor;
 }
 
 Arrays read_arrays(const std::string& path) {
@@ -128,9 +134,10 @@ class Mapping {
     arrays_.erase(found);
     return tensor;
   }
-  void put(const std::string& from, const std::string& to, Change change, std::int64_t least = 0) {
+  /// An array of other than `dim` dimensions (-1: any) keeps its name and so is reported.
+  void put(const std::string& from, const std::string& to, Change change, std::int64_t dim = -1) {
     const auto found = arrays_.find(from);
-    if (found == arrays_.end() || found->second.dim() < least) return;
+    if (found == arrays_.end() || (dim >= 0 && found->second.dim() != dim)) return;
     out_.emplace_back(to, change(take(from)));
   }
   void norm(const std::string& from, const std::string& to) {
@@ -187,7 +194,7 @@ void Mapping::unstack(const std::string& encoder) {
   Arrays apart;
   for (auto it = arrays_.lower_bound(stacked);
        it != arrays_.end() && it->first.starts_with(stacked);) {
-    if (it->second.dim() == 0) {
+    if (it->second.dim() == 0 || it->second.size(0) > kMostLayers) {
       ++it;
       continue;
     }
@@ -245,9 +252,8 @@ void Mapping::image_tower() {
 
 void Mapping::text_tower() {
   put("txt/Embed_0/embedding", "text.token_embedding.weight", same);
-  put(
-      "txt/pos_embedding", "text.positional_embedding",
-      [](const at::Tensor& t) { return t.squeeze(0); }, 2);
+  put("txt/pos_embedding", "text.positional_embedding",
+      [](const at::Tensor& t) { return t.squeeze(0); });
   unstack("txt/Encoder_0/");
   for (int i = 0; arrays_.contains(str("txt/Encoder_0/encoderblock_", i, "/LayerNorm_0/scale"));
        ++i) {
@@ -259,7 +265,7 @@ void Mapping::text_tower() {
 }
 
 NamedTensors Mapping::run() {
-  const Change first = [](const at::Tensor& t) { return t.flatten()[0]; };
+  const Change first = [](const at::Tensor& t) { return t.numel() > 0 ? t.flatten()[0] : t; };
   put("t", "logit_scale", first);
   put("b", "logit_bias", first);
   image_tower();

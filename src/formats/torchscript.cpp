@@ -13,18 +13,21 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Tensors = std::map<std::string, at::Tensor>;
 constexpr int kDeepest = 32;
+constexpr std::size_t kMostAttributes = 1 << 20;
 
-/// Tensor attributes of a module and of the modules in it, under their dotted names.
-void collect(const PickleValue& module, const std::string& prefix, int depth, NamedTensors& out,
-             const std::string& path) {
+/// Tensor attributes of a module and of the modules in it, under their dotted names. `seen` counts
+/// attributes: modules that hold one another in turn could be more than there are names for.
+void collect(const PickleValue& module, const std::string& prefix, int depth, std::size_t& seen,
+             NamedTensors& out, const std::string& path) {
   if (depth > kDeepest) throw DataError(str(path, ": modules are nested too deeply"));
   for (const auto& [key, value] : module.entries) {
+    if (++seen > kMostAttributes) throw DataError(str(path, ": too many modules and tensors"));
     if (key->kind != PickleValue::Kind::text) continue;
     const std::string name = prefix + key->text;
     if (value->kind == PickleValue::Kind::tensor) {
       out.emplace_back(name, value->tensor);
     } else if (value->kind == PickleValue::Kind::dict) {
-      collect(*value, name + ".", depth + 1, out, path);
+      collect(*value, name + ".", depth + 1, seen, out, path);
     }
   }
 }
@@ -101,7 +104,8 @@ ForeignCheckpoint read_openai_archive(const std::string& path) {
   const Pickle pickle = read_torch_file(path, PickleGlobals::modules);
   ForeignCheckpoint out;
   out.format = "OpenAI TorchScript archive";
-  collect(pickle.root(), "", 0, out.tensors, path);
+  std::size_t seen = 0;
+  collect(pickle.root(), "", 0, seen, out.tensors, path);
   out.model = schema_of(Shapes(out.tensors, path)).dump();
   return out;
 }

@@ -11,8 +11,13 @@ namespace plumbline {
 namespace {
 
 std::string strip_wrappers(std::string name) {
-  for (const std::string_view prefix : {"module.", "_orig_mod."}) {
-    if (name.starts_with(prefix)) name.erase(0, prefix.size());
+  for (bool wrapped = true; wrapped;) {
+    wrapped = false;
+    for (const std::string_view prefix : {"module.", "_orig_mod."}) {
+      if (!name.starts_with(prefix)) continue;
+      name.erase(0, prefix.size());
+      wrapped = true;
+    }
   }
   return name;
 }

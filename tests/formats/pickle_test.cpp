@@ -120,6 +120,24 @@ TEST(Pickle, EveryCutIsAnError) {
   }
 }
 
+TEST(Pickle, WhatRefersToItselfOrIsCopiedWithoutEndIsRefused) {
+  using namespace std::string_literals;
+  // A module that is its own state.
+  const std::string own = "\x80\x02}q\0h\0b."s;
+  EXPECT_THROW((void)read(own, PickleGlobals::modules), DataError);
+  // One list of 100 pairs made into a dict again and again: 6 bytes each time, 100 entries.
+  std::string copies =
+      "\x80\x02"
+      "ccollections\nOrderedDict\nq\0]q\1("s;
+  for (int i = 0; i < 100; ++i) copies += "NN\x86";
+  copies += "e0";
+  const std::string once = "h\0h\1\x85R"s;
+  EXPECT_EQ(read(copies + once + ".").root().entries.size(), 100U);
+  for (int i = 0; i < 50; ++i) copies += once + "0";
+  const std::string message = message_of([&] { (void)read(copies + once + "."); });
+  EXPECT_NE(message.find("copied too often"), std::string::npos) << message;
+}
+
 TensorFile all_types() {
   TensorFile file;
   const at::Tensor numbers = at::arange(-3, 9, at::kFloat).view({3, 4}) / 4;
