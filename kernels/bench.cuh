@@ -79,5 +79,6 @@ float median_ms(const Device& device, bool flush, const Work& work) {
 
 void preprocess_image(const Device& device);
 void contrastive(const Device& device);
+void adamw(const Device& device);
 
 }  // namespace plumbline::bench

@@ -24,5 +24,6 @@ int main() {
   }
   preprocess_image(device);
   contrastive(device);
+  adamw(device);
   return 0;
 }

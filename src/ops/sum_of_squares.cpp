@@ -1,9 +1,12 @@
 #include "ops/sum_of_squares.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <array>
 #include <numeric>
 #include <optional>
+#include <vector>
 
 namespace plumbline {
 namespace {
@@ -27,14 +30,19 @@ template <typename T>
   return sum;
 }
 
+/// Blocks are summed by all threads and added up in order: the number of threads does not matter.
 template <typename T>
 [[nodiscard]] double blocked_sum_of_squares(const at::Tensor& x) {
   const T* data = x.const_data_ptr<T>();
-  double sum = 0;
-  for (std::int64_t first = 0; first < x.numel(); first += kBlock) {
-    sum += sum_of_squares(data + first, std::min(kBlock, x.numel() - first));
-  }
-  return sum;
+  std::vector<double> sums(static_cast<std::size_t>((x.numel() + kBlock - 1) / kBlock));
+  at::parallel_for(0, std::ssize(sums), 4, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t block = begin; block < end; ++block) {
+      const std::int64_t first = block * kBlock;
+      sums[static_cast<std::size_t>(block)] =
+          sum_of_squares(data + first, std::min(kBlock, x.numel() - first));
+    }
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 }  // namespace

@@ -5,46 +5,23 @@
 #include <cmath>
 #include <map>
 
+#include "ops/adamw.h"
 #include "ops/sum_of_squares.h"
 #include "plumbline/error.h"
 
 namespace plumbline {
 namespace {
 
-/// Host scalars of one update, in double as torch.optim computes them.
-struct Update {
-  double keep = 1;  ///< 1 - lr wd
-  double one_minus_beta1 = 0;
-  double beta2 = 0, one_minus_beta2 = 0;
-  double step_size = 0;  ///< lr / (1 - beta1^t)
-  double root_correction2 = 1;
-  double eps = 0;
-  float grad_factor = 1;
-};
-
-/// The operations of torch.optim.AdamW one by one, so that every rounding is its own.
-void apply(const Update& u, at::Tensor p, const at::Tensor& grad, at::Tensor m, at::Tensor v) {
-  const at::Tensor g = u.grad_factor == 1.0f ? grad : grad * u.grad_factor;
+/// The operations of torch.optim.AdamW one by one, so that every rounding is its own: for what the
+/// fused update does not take.
+void apply(const AdamWUpdate& u, at::Tensor p, const at::Tensor& grad, at::Tensor m,
+           const at::Tensor& v) {
+  const at::Tensor g = grad * u.factor.to(grad.options());
   p.mul_(u.keep);
   m.lerp_(g, u.one_minus_beta1);
   v.mul_(u.beta2).addcmul_(g, g, u.one_minus_beta2);
   const at::Tensor denominator = v.sqrt().div_(u.root_correction2).add_(u.eps);
   p.addcdiv_(m, denominator, -u.step_size);
-}
-
-/// On the CPU in slices that stay in cache: ten passes over memory become two.
-void apply_in_slices(const Update& u, const at::Tensor& p, const at::Tensor& grad,
-                     const at::Tensor& m, const at::Tensor& v) {
-  const std::int64_t slice = std::int64_t{32768} * at::get_num_threads();
-  const bool plain = p.is_contiguous() && grad.is_contiguous() && m.is_contiguous();
-  if (!p.is_cpu() || !plain || p.numel() <= slice) return apply(u, p, grad, m, v);
-  const at::Tensor p_N = p.view({-1}), g_N = grad.view({-1}), m_N = m.view({-1}),
-                   v_N = v.view({-1});
-  for (std::int64_t first = 0; first < p.numel(); first += slice) {
-    const std::int64_t n = std::min(slice, p.numel() - first);
-    apply(u, p_N.narrow(0, first, n), g_N.narrow(0, first, n), m_N.narrow(0, first, n),
-          v_N.narrow(0, first, n));
-  }
 }
 
 [[nodiscard]] bool contains(const std::string& text, const char* part) {
@@ -115,20 +92,26 @@ void AdamW::step(double lr, double grad_factor) {
   const at::NoGradGuard no_grad;
   ++applied_;
   const double t = static_cast<double>(applied_);
-  Update u;
+  AdamWUpdate u;
   u.one_minus_beta1 = 1 - options_.beta1;
   u.beta2 = options_.beta2;
   u.one_minus_beta2 = 1 - options_.beta2;
   u.step_size = lr / (1 - std::pow(options_.beta1, t));
   u.root_correction2 = std::pow(1 - std::pow(options_.beta2, t), 0.5);
   u.eps = options_.eps;
-  u.grad_factor = static_cast<float>(grad_factor);
+  u.factor = at::full({}, grad_factor, at::kFloat);
+  if (!parts_.empty()) u.factor = u.factor.to(parts_.front().exp_avg.device());
   for (Part& part : parts_) {
     const at::Tensor& parameter = parameters_[part.parameter].second;
     const at::Tensor gradient = part.count < 0 ? parameter.grad() : part.gradient;
     if (!gradient.defined()) continue;
     u.keep = part.decayed ? 1 - lr * options_.weight_decay : 1.0;
-    apply_in_slices(u, cut(part, parameter.detach()), gradient, part.exp_avg, part.exp_avg_sq);
+    const at::Tensor p = cut(part, parameter.detach());
+    if (can_fuse_adamw(u, p, gradient, part.exp_avg, part.exp_avg_sq)) {
+      adamw(u, p, gradient, part.exp_avg, part.exp_avg_sq);
+    } else {
+      apply(u, p, gradient, part.exp_avg, part.exp_avg_sq);
+    }
   }
 }
 
