@@ -1,5 +1,6 @@
 // Tier t1 of the CLIP loss: on the CPU against t0, and the arithmetic of its GPU form (bfloat16
 // features, float32 logits, gradients of logits rounded to bfloat16) emulated and held to float64.
+#include <ATen/record_function.h>
 #include <gtest/gtest.h>
 
 #include "kernels/contrastive/contrastive.h"
@@ -39,6 +40,32 @@ TEST(LossTiers, TwoRunsAreEqual) {
   const LossOutput a = run(in, LossTier::t1), b = run(in, LossTier::t1);
   EXPECT_TRUE(at::equal(a.d_image_BD, b.d_image_BD) && at::equal(a.d_text_BD, b.d_text_BD));
   EXPECT_EQ(a.loss.item<double>(), b.loss.item<double>());
+}
+
+/// As a flipped bit in memory: the first product G^T I reads a G that the sums have not seen.
+std::unique_ptr<at::ObserverContext> corrupt(const at::RecordFunction& call) {
+  const auto inputs = call.inputs();
+  if (inputs.size() < 2 || !inputs[1].isTensor()) return nullptr;
+  const at::Tensor g_NB = inputs[1].toTensor();
+  if (g_NB.dim() == 2 && !g_NB.is_contiguous()) g_NB.data_ptr<float>()[0] += 1;
+  return nullptr;
+}
+
+TEST(LossTiers, WrongProductRaisesTheAlarm) {
+  const LossInput in = oracle::input_of(oracle::features(64, 40, 0.4, 7), 14.3, at::kFloat);
+  EXPECT_NO_THROW((void)run(in, LossTier::t1));
+  const auto handle = at::addGlobalCallback(
+      at::RecordFunctionCallback(corrupt).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
+  std::string message;
+  try {
+    (void)run(in, LossTier::t1);
+  } catch (const Error& e) {
+    message = e.what();
+  }
+  at::removeCallback(handle);
+  EXPECT_NE(message.find("on 1 rank(s) the gradients contradict each other"), std::string::npos)
+      << message;
+  EXPECT_NE(message.find("rank 0, one of them"), std::string::npos) << message;
 }
 
 TEST(LossTiers, AreReadAndRefused) {
