@@ -26,6 +26,7 @@ nlohmann::ordered_json bench_comm(const BenchOptions& options);
 nlohmann::ordered_json bench_loader(const BenchOptions& options);
 nlohmann::ordered_json bench_loss(const BenchOptions& options);
 nlohmann::ordered_json bench_preprocess(const BenchOptions& options);
+nlohmann::ordered_json bench_step(const BenchOptions& options);
 nlohmann::ordered_json bench_tokenize(const BenchOptions& options);
 
 /// Units done in a second of this thread's CPU time, and of time.

@@ -36,6 +36,8 @@ constexpr Bench kBenches[] = {
      bench_loss},
     {"preprocess", "Decode and transform of photographs on one core",
      "A text file with a JPEG path a line; generated pictures without it", bench_preprocess},
+    {"step", "Whole training steps, fp32 and bf16, all threads",
+     "Name or path of a model; ViT-B-32 without it", bench_step},
     {"tokenize", "Captions to CLIP ids on one core",
      "A file with a caption a line; class names in templates without it", bench_tokenize},
 };

@@ -65,6 +65,13 @@ class Bench(ProgramTest):
         self.assertIn("4 captions", figure["input"])
         self.assertIsNone(figure["limit"])
 
+    def test_step(self):
+        figures = self.figures("step", "--input", "tiny-vit")
+        self.assertEqual([f["name"] for f in figures],
+                         ["tiny-vit, training step, fp32", "tiny-vit, training step, bf16"])
+        for figure in figures:
+            self.assertAlmostEqual(figure["mfu"], figure["ours"]["cpu"] / figure["limit"])
+
     def test_bad_input_is_named(self):
         (self.folder / "list.txt").write_text(f"{self.folder / 'list.txt'}\n")
         done = self.plumbline("bench", "preprocess", "--input", self.folder / "list.txt", expect=65)
