@@ -5,12 +5,14 @@
 #include <nccl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <fstream>
 #include <map>
+#include <mutex>
 #include <thread>
 
 #include "plumbline/communicator.h"
@@ -116,15 +118,19 @@ class NcclCommunicator final : public Communicator {
  private:
   [[noreturn]] void fail(ncclResult_t result, const std::string& doing);
   void expect(ncclResult_t result, const CollectiveCall& call) {
-    last_ = call;
+    {
+      const std::lock_guard lock(last_mutex_);
+      last_ = call;
+    }
     result = settle(comm_, result);
     if (result != ncclSuccess) fail(result, describe(call));
   }
 
   Communicator& host_;
   ncclComm_t comm_ = nullptr;
+  std::mutex last_mutex_;  ///< check() may come from the watchdog's thread
   CollectiveCall last_;
-  bool failed_ = false;
+  std::atomic<bool> failed_ = false;
 };
 
 NcclCommunicator::NcclCommunicator(Communicator& host, const ncclUniqueId& id) : host_(host) {
@@ -165,7 +171,12 @@ void NcclCommunicator::check() {
   const ncclResult_t asked = ncclCommGetAsyncError(comm_, &state);
   if (asked != ncclSuccess) fail(asked, "asked for its state");
   if (state == ncclSuccess || state == ncclInProgress) return;
-  fail(state, str("work in the background, the last call being ", describe(last_), ","));
+  CollectiveCall last;
+  {
+    const std::lock_guard lock(last_mutex_);
+    last = last_;
+  }
+  fail(state, str("work in the background, the last call being ", describe(last), ","));
 }
 
 /// Two containers may share a host name, but not a boot of the kernel.

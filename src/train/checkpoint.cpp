@@ -11,6 +11,7 @@
 #include "core/file.h"
 #include "plumbline/error.h"
 #include "plumbline/handle.h"
+#include "train/progress.h"
 
 namespace plumbline {
 namespace {
@@ -20,10 +21,11 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kFormatVersion = 1;
 constexpr char kModelFile[] = "model.safetensors";
-constexpr char kOptimizerFile[] = "optimizer-00000-of-00001.safetensors";
+constexpr char kOptimizerPrefix[] = "optimizer-";
 constexpr char kEmaFile[] = "model_ema.safetensors";  // with train.ema only
 constexpr char kStateFile[] = "state.json";
 constexpr char kManifestFile[] = "manifest.json";
+constexpr char kBestFile[] = "best.json";
 
 /// XXH3-64 of a file's bytes, as 16 hexadecimal digits.
 std::string file_checksum(const std::string& path) {
@@ -43,50 +45,9 @@ std::string file_checksum(const std::string& path) {
   return text;
 }
 
-Json to_json(const RunProgress& p) {
-  return {{"step", p.step},
-          {"samples", p.samples},
-          {"applied_steps", p.applied_steps},
-          {"skipped_steps", p.skipped_steps},
-          {"loader",
-           {{"position", p.loader.position},
-            {"epoch", p.loader.epoch},
-            {"fingerprint", p.loader.fingerprint},
-            {"seed", p.loader.seed},
-            {"lanes", p.loader.lanes}}}};
-}
-
-RunProgress progress_from(const Json& j) {
-  RunProgress p;
-  p.step = j.at("step");
-  p.samples = j.at("samples");
-  p.applied_steps = j.at("applied_steps");
-  p.skipped_steps = j.at("skipped_steps");
-  const Json& loader = j.at("loader");
-  p.loader.position = loader.at("position");
-  p.loader.epoch = loader.at("epoch");
-  p.loader.fingerprint = loader.at("fingerprint");
-  p.loader.seed = loader.at("seed");
-  p.loader.lanes = loader.at("lanes");
-  return p;
-}
-
-Json manifest_of(const std::string& folder, const Checkpoint& checkpoint) {
-  Json files = Json::array();
-  std::vector<std::string> names = {kModelFile, kOptimizerFile, kStateFile};
-  if (!checkpoint.ema.empty()) names.emplace_back(kEmaFile);
-  for (const std::string& name : names) {
-    const std::string path = folder + "/" + name;
-    files.push_back(
-        {{"name", name}, {"bytes", fs::file_size(path)}, {"xxh3_64", file_checksum(path)}});
-  }
-  return {{"format", "plumbline-checkpoint"},
-          {"version", kFormatVersion},
-          {"step", checkpoint.progress.step},
-          {"samples", checkpoint.progress.samples},
-          {"model", Json::parse(checkpoint.model_json)},
-          {"config", checkpoint.config_yaml},
-          {"files", files}};
+CheckpointFile describe_file(const std::string& folder, const std::string& name) {
+  const std::string path = folder + "/" + name;
+  return {name, static_cast<std::int64_t>(fs::file_size(path)), file_checksum(path)};
 }
 
 Json read_manifest(const std::string& folder) {
@@ -109,11 +70,11 @@ bool is_step_folder(const fs::path& path) {
          std::all_of(name.begin() + 5, name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-std::int64_t step_of(const std::string& folder) {
+}  // namespace
+
+std::int64_t step_of_checkpoint(const std::string& folder) {
   return std::stoll(fs::path(folder).filename().string().substr(5));
 }
-
-}  // namespace
 
 std::string checkpoint_name(std::int64_t step) {
   char name[32];
@@ -121,9 +82,8 @@ std::string checkpoint_name(std::int64_t step) {
   return name;
 }
 
-std::int64_t write_checkpoint(const std::string& dir, const Checkpoint& checkpoint) {
-  const std::string name = checkpoint_name(checkpoint.progress.step);
-  const std::string folder = dir + "/" + name;
+std::string clear_checkpoint(const std::string& dir, std::int64_t step) {
+  const std::string folder = dir + "/" + checkpoint_name(step);
   std::error_code failed;
   fs::create_directories(folder, failed);
   if (failed) throw Error(str("cannot create the checkpoint ", folder, ": ", failed.message()));
@@ -132,22 +92,71 @@ std::int64_t write_checkpoint(const std::string& dir, const Checkpoint& checkpoi
   fs::remove_all(folder, failed);
   fs::create_directories(folder, failed);
   if (failed) throw Error(str("cannot create the checkpoint ", folder, ": ", failed.message()));
+  return folder;
+}
+
+std::vector<CheckpointFile> write_moments(const std::string& folder, const Moments& moments,
+                                          int rank, int world) {
+  if (moments.tensors.empty()) return {};
+  const std::string name = moments_file_name(rank, world);
+  write_safetensors(folder + "/" + name, to_file(moments));
+  return {describe_file(folder, name)};
+}
+
+std::vector<CheckpointFile> write_model(const std::string& folder, const Checkpoint& checkpoint) {
+  write_safetensors(folder + "/" + kModelFile, {checkpoint.model, {}});
+  if (!checkpoint.ema.empty()) {
+    write_safetensors(folder + "/" + kEmaFile, {checkpoint.ema, {}});
+  }
+  write_file_atomically(folder + "/" + kStateFile, progress_json(checkpoint.progress));
+  std::vector<CheckpointFile> files = {describe_file(folder, kModelFile),
+                                       describe_file(folder, kStateFile)};
+  if (!checkpoint.ema.empty()) files.push_back(describe_file(folder, kEmaFile));
+  return files;
+}
+
+std::int64_t complete_checkpoint(const std::string& dir, const CheckpointTitle& title,
+                                 const std::vector<CheckpointFile>& files) {
+  const std::string name = checkpoint_name(title.step), folder = dir + "/" + name;
+  Json list = Json::array();
+  std::int64_t bytes = 0;
+  for (const CheckpointFile& file : files) {
+    list.push_back({{"name", file.name}, {"bytes", file.bytes}, {"xxh3_64", file.xxh3_64}});
+    bytes += file.bytes;
+  }
+  const Json manifest = {{"format", "plumbline-checkpoint"},
+                         {"version", kFormatVersion},
+                         {"step", title.step},
+                         {"samples", title.samples},
+                         {"model", Json::parse(title.model_json)},
+                         {"config", title.config_yaml},
+                         {"files", list}};
+  write_file_atomically(folder + "/" + kManifestFile, manifest.dump(2) + "\n");
+  sync_folder(dir);
+  write_file_atomically(dir + "/latest", name + "\n");
+  return bytes;
+}
+
+void discard_checkpoint(const std::string& dir, std::int64_t step) {
+  const std::string folder = dir + "/" + checkpoint_name(step);
+  std::error_code failed;
+  fs::remove(folder + "/" + kManifestFile, failed);
+  fs::remove_all(folder, failed);  // half a checkpoint must not take the space of a whole one
+}
+
+std::int64_t write_checkpoint(const std::string& dir, const Checkpoint& checkpoint) {
+  const RunProgress& progress = checkpoint.progress;
+  const std::string folder = clear_checkpoint(dir, progress.step);
   try {
-    write_safetensors(folder + "/" + kModelFile, {checkpoint.model, {}});
-    write_safetensors(folder + "/" + kOptimizerFile, {checkpoint.optimizer, {}});
-    if (!checkpoint.ema.empty()) {
-      write_safetensors(folder + "/" + kEmaFile, {checkpoint.ema, {}});
-    }
-    write_file_atomically(folder + "/" + kStateFile, to_json(checkpoint.progress).dump(2) + "\n");
-    const Json manifest = manifest_of(folder, checkpoint);
-    write_file_atomically(folder + "/" + kManifestFile, manifest.dump(2) + "\n");
-    sync_folder(dir);
-    write_file_atomically(dir + "/latest", name + "\n");
-    std::int64_t bytes = 0;
-    for (const Json& file : manifest.at("files")) bytes += file.at("bytes").get<std::int64_t>();
-    return bytes;
+    std::vector<CheckpointFile> files = write_model(folder, checkpoint);
+    const std::vector<CheckpointFile> moments =
+        write_moments(folder, {checkpoint.optimizer, {}}, 0, 1);
+    files.insert(files.end(), moments.begin(), moments.end());
+    return complete_checkpoint(
+        dir, {progress.step, progress.samples, checkpoint.config_yaml, checkpoint.model_json},
+        files);
   } catch (...) {
-    fs::remove_all(folder, failed);  // half a checkpoint must not take the space of a whole one
+    discard_checkpoint(dir, progress.step);
     throw;
   }
 }
@@ -182,18 +191,18 @@ Checkpoint read_checkpoint(const std::string& folder, bool with_optimizer) {
   try {
     checkpoint.model_json = manifest.at("model").dump();
     checkpoint.config_yaml = manifest.at("config").get<std::string>();
-    checkpoint.progress = progress_from(Json::parse(read_file(folder + "/" + kStateFile)));
+    checkpoint.progress = parse_progress(read_file(folder + "/" + kStateFile));
   } catch (const Json::exception& e) {
     throw DataError(str("checkpoint ", folder, ": ", e.what()));
   }
   checkpoint.model = read_safetensors(folder + "/" + kModelFile).tensors;
-  const Json& files = manifest.at("files");
-  if (std::any_of(files.begin(), files.end(),
-                  [](const Json& f) { return f["name"] == kEmaFile; })) {
-    checkpoint.ema = read_safetensors(folder + "/" + kEmaFile).tensors;
+  std::vector<std::string> moments;
+  for (const Json& file : manifest.at("files")) {
+    const std::string name = file["name"];
+    if (name == kEmaFile) checkpoint.ema = read_safetensors(folder + "/" + name).tensors;
+    if (name.starts_with(kOptimizerPrefix)) moments.push_back(folder + "/" + name);
   }
-  if (with_optimizer)
-    checkpoint.optimizer = read_safetensors(folder + "/" + kOptimizerFile).tensors;
+  if (with_optimizer) checkpoint.optimizer = read_moments(moments, checkpoint.model);
   return checkpoint;
 }
 
@@ -203,8 +212,9 @@ std::vector<std::string> list_checkpoints(const std::string& dir) {
   for (const auto& entry : fs::directory_iterator(dir, failed)) {
     if (entry.is_directory() && is_step_folder(entry.path())) folders.push_back(entry.path());
   }
-  std::sort(folders.begin(), folders.end(),
-            [](const std::string& a, const std::string& b) { return step_of(a) > step_of(b); });
+  std::sort(folders.begin(), folders.end(), [](const std::string& a, const std::string& b) {
+    return step_of_checkpoint(a) > step_of_checkpoint(b);
+  });
   return folders;
 }
 
@@ -239,16 +249,30 @@ std::optional<std::string> newest_checkpoint(
   return std::nullopt;
 }
 
-void prune_checkpoints(const std::string& dir, int keep_last, std::int64_t keep_every) {
+std::optional<BestCheckpoint> read_best(const std::string& dir, const std::string& metric) {
+  const std::string path = str(dir, "/", kBestFile);
+  if (!fs::exists(path)) return std::nullopt;
+  const Json j = Json::parse(read_file(path), nullptr, false);
+  if (!j.is_object() || j.value("metric", "") != metric) return std::nullopt;
+  return BestCheckpoint{metric, j.value("value", 0.0), j.value("step", std::int64_t{-1})};
+}
+
+void write_best(const std::string& dir, const BestCheckpoint& best) {
+  const Json j = {{"metric", best.metric}, {"value", best.value}, {"step", best.step}};
+  write_file_atomically(str(dir, "/", kBestFile), j.dump() + "\n");
+}
+
+void prune_checkpoints(const std::string& dir, int keep_last, std::int64_t keep_every,
+                       std::int64_t keep_step) {
   int kept = 0;
   std::int64_t newest = -1;
   for (const std::string& folder : list_checkpoints(dir)) {
     const bool complete = fs::exists(folder + "/" + kManifestFile);
     if (!complete && newest < 0) continue;  // perhaps being written
-    if (complete) newest = std::max(newest, step_of(folder));
-    if (complete && (kept++ < keep_last || (keep_every > 0 && step_of(folder) % keep_every == 0))) {
-      continue;
-    }
+    if (complete) newest = std::max(newest, step_of_checkpoint(folder));
+    const std::int64_t step = step_of_checkpoint(folder);
+    const bool kept_for_good = (keep_every > 0 && step % keep_every == 0) || step == keep_step;
+    if (complete && (kept++ < keep_last || kept_for_good)) continue;
     std::error_code failed;
     fs::remove(folder + "/" + kManifestFile, failed);  // manifest first: never half a checkpoint
     fs::remove_all(folder, failed);
@@ -258,7 +282,7 @@ void prune_checkpoints(const std::string& dir, int keep_last, std::int64_t keep_
   for (const auto& entry : fs::directory_iterator(dir, failed)) {
     const fs::path& path = entry.path();
     if (path.extension() == ".corrupt" && is_step_folder(path.stem()) &&
-        step_of(path.stem().string()) < newest) {
+        step_of_checkpoint(path.stem().string()) < newest) {
       outdated.push_back(path);  // an intact newer one stands in its place
     }
   }

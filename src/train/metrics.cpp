@@ -113,11 +113,18 @@ void MetricsFile::write(const StepMetrics& m) {
                      {"step_ms", m.step_ms},
                      {"data_wait_frac", m.data_wait_frac},
                      {"comm_wait_frac", m.comm_wait_frac},
+                     {"data_wait_frac_max", m.data_wait_frac_max},
+                     {"comm_wait_ms", m.comm_wait_ms},
+                     {"busy_ms_min", m.busy_ms_min},
+                     {"busy_ms_max", m.busy_ms_max},
+                     {"slowest_rank", m.slowest_rank},
+                     {"power_w", or_null(m.power_w)},
                      {"mfu", or_null(m.mfu)},
                      {"rss_mb", m.rss_mb},
                      {"gpu_mb", or_null(m.gpu_mb)},
                      {"bad_samples", m.bad_samples},
-                     {"skipped_steps", m.skipped_steps}};
+                     {"skipped_steps", m.skipped_steps},
+                     {"rollbacks", m.rollbacks}};
   file_.append(line.dump() + "\n");
 }
 

@@ -23,11 +23,17 @@ struct StepMetrics {
   double step_ms = 0;
   double data_wait_frac = 0;
   double comm_wait_frac = 0;
+  double data_wait_frac_max = 0;
+  double comm_wait_ms = 0;
+  double busy_ms_min = 0, busy_ms_max = 0;
+  std::int64_t slowest_rank = 0;
+  double power_w = -1;  ///< < 0: null
   double mfu = -1;  ///< < 0: null
   double rss_mb = 0;
   double gpu_mb = -1;  ///< < 0: null
   std::int64_t bad_samples = 0;
   std::int64_t skipped_steps = 0;
+  std::int64_t rollbacks = 0;
 };
 
 /// Appends JSON lines. Opening for a resumed run drops lines of steps after `last_step`, so no step

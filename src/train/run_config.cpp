@@ -109,6 +109,9 @@ void describe(OptionVisitor& v, CheckpointOptions& checkpoint) {
   v.value("every_minutes", checkpoint.every_minutes, {0, 1e6}, "0 = off");
   v.value("keep_last", checkpoint.keep_last, {1, 1e6}, "");
   v.value("keep_every_steps", checkpoint.keep_every_steps, {0, kMany}, "0 = off");
+  v.path("keep_best", checkpoint.keep_best,
+         "SET.METRIC of evaluate.suite (top1, top5, mean_per_class): the checkpoint with the "
+         "highest stays, and every evaluation has one");
   v.value("background", checkpoint.background, "write while training goes on");
 }
 
@@ -197,6 +200,13 @@ void describe(OptionVisitor& v, RunConfig& c) {
   v.section("watchdog", "", [&](OptionVisitor& s) {
     s.value("timeout_s", c.watchdog_timeout_s, {1, 1e6}, "no progress for so long ends the run");
   });
+  v.section("nan", "", [&](OptionVisitor& s) { plumbline::describe(s, c.nan); });
+  v.section("spike", "", [&](OptionVisitor& s) { plumbline::describe(s, c.spike); });
+  v.section("check", "silent corruption", [&](OptionVisitor& s) {
+    s.value("replicas_every", c.replicas_every, {0, kMany},
+            "steps between comparisons of the ranks' weights, also before each checkpoint; 0 = "
+            "off");
+  });
   v.section("plan", "", [&](OptionVisitor& s) { describe(s, c.plan); });
 }
 
@@ -242,6 +252,9 @@ void check_together(const RunConfig& c, const ConfigNode& root) {
   }
   if (c.evaluate.every_steps > 0 && c.evaluate.suite.empty()) {
     root["evaluate"]["every_steps"].fail("needs evaluate.suite");
+  }
+  if (!c.checkpoint.keep_best.empty() && c.evaluate.suite.empty()) {
+    root["checkpoint"]["keep_best"].fail("needs evaluate.suite");
   }
   check_loss(c, root);
 }

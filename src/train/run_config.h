@@ -11,6 +11,7 @@
 #include "plumbline/model.h"
 #include "plumbline/optim.h"
 #include "plumbline/tokenizer.h"
+#include "train/guard.h"
 
 namespace plumbline {
 
@@ -56,6 +57,7 @@ struct CheckpointOptions {
   double every_minutes = 30;
   int keep_last = 2;
   std::int64_t keep_every_steps = 0;
+  std::string keep_best;  ///< SET.METRIC of the suite; empty = none
   bool background = true;
 };
 
@@ -99,6 +101,9 @@ struct RunConfig {
   PlanOptions plan;
   PreprocessOptions preprocess;
   double watchdog_timeout_s = 600;
+  NanOptions nan;
+  SpikeOptions spike;
+  std::int64_t replicas_every = 500;  ///< steps
 
   ModelOptions resolved_model;  ///< filled by read_run
 };

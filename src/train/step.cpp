@@ -166,34 +166,21 @@ void TrainStep::add_scale_gradients(const LossOutput& loss) {
   add(model_.logit_bias(), loss.d_logit_bias);
 }
 
-NamedTensors TrainStep::optimizer_state() {
-  const NamedTensors mine = optimizer_.state();
-  NamedTensors whole;
-  const auto keep = [&](const std::string& name, const at::Tensor& tensor) {
-    if (ranks_.rank() != 0) return;
-    whole.emplace_back(name, tensor.to(at::kCPU, tensor.scalar_type(), false, /*copy=*/true));
-  };
-  if (!reducer_.sharded()) {
-    for (const auto& [name, tensor] : mine) keep(name, tensor);
-    return whole;
+Moments TrainStep::moments() const {
+  Moments moments;
+  if (!reducer_.sharded() && ranks_.rank() != 0) return moments;
+  for (const auto& [name, tensor] : optimizer_.state()) {
+    moments.tensors.emplace_back(
+        name, tensor.to(at::kCPU, tensor.scalar_type(), false, /*copy=*/true).contiguous());
   }
-  for (std::size_t kind = 0; kind < 2; ++kind) {
-    std::vector<at::Tensor> slices;
-    for (std::size_t i = kind; i < mine.size(); i += 2) slices.push_back(mine[i].second);
-    for (const auto& [name, tensor] : reducer_.gather(slices)) {
-      keep((kind == 0 ? "exp_avg." : "exp_avg_sq.") + name, tensor);
-    }
+  if (!reducer_.sharded()) return moments;
+  for (const GradientReducer::Slice& slice : reducer_.owned()) {
+    moments.slices[slice.name] = {slice.first, slice.parameter.sizes().vec()};
   }
-  // Both moments of a parameter side by side: the file is the same however many ranks there were.
-  NamedTensors ordered;
-  for (std::size_t i = 0; i < whole.size() / 2; ++i) {
-    ordered.push_back(whole[i]);
-    ordered.push_back(whole[i + whole.size() / 2]);
-  }
-  return ordered;
+  return moments;
 }
 
-StepResult TrainStep::run(const Batch& batch, double lr) {
+StepResult TrainStep::run(const Batch& batch, double lr, const Accept& accept) {
   const UploadedBatch uploaded = uploader_.upload(batch);
   positions_.clear();
   for (const Row& row : batch.row) positions_.push_back(row.position);
@@ -209,7 +196,8 @@ StepResult TrainStep::run(const Batch& batch, double lr) {
   StepResult result;
   result.loss = loss.loss.item<double>();
   result.grad_norm = reducer_.norm();
-  result.skipped = !std::isfinite(result.loss) || !std::isfinite(result.grad_norm);
+  const bool finite = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
+  result.skipped = (accept && !accept(result.loss, result.grad_norm)) || !finite;
   if (!result.skipped) {
     const auto limit = config_.optimizer.clip_norm;
     optimizer_.step(lr, limit ? clip_factor(result.grad_norm, *limit) : 1.0);

@@ -4,12 +4,15 @@
 
 #include <torch/torch.h>
 
+#include <functional>
+
 #include "ops/device.h"
 #include "ops/gradient_reducer.h"
 #include "plumbline/communicator.h"
 #include "plumbline/loss.h"
 #include "plumbline/model.h"
 #include "plumbline/optim.h"
+#include "train/moments.h"
 #include "train/run_config.h"
 
 namespace plumbline {
@@ -17,7 +20,7 @@ namespace plumbline {
 struct StepResult {
   double loss = 0;       ///< global mean
   double grad_norm = 0;  ///< before clipping
-  bool skipped = false;  ///< loss or gradient was not finite: nothing was updated
+  bool skipped = false;  ///< nothing was updated
 };
 
 class TrainStep {
@@ -25,12 +28,21 @@ class TrainStep {
   /// Collective. Freezes locked towers. `model` is on `device` and in training mode.
   TrainStep(const RunConfig& config, ClipModel& model, Ranks& ranks, at::Device device);
 
-  /// Collective. `lr` is this step's learning rate.
-  [[nodiscard]] StepResult run(const Batch& batch, double lr);
+  /// Whether a step with this loss and gradient norm may update the weights; the same on every
+  /// rank.
+  using Accept = std::function<bool(double loss, double grad_norm)>;
+
+  /// Collective. `lr` is this step's learning rate. Without `accept`, steps whose loss or gradient
+  /// is not finite are skipped.
+  [[nodiscard]] StepResult run(const Batch& batch, double lr, const Accept& accept = {});
 
   [[nodiscard]] AdamW& optimizer() { return optimizer_; }
-  /// Collective. The whole moments as AdamW::state() names them, in host memory; on rank 0 only.
-  [[nodiscard]] NamedTensors optimizer_state();
+  /// Copies in host memory of the moments that this rank writes into a checkpoint: with ZeRO-1 its
+  /// own slices, else all of them on rank 0.
+  [[nodiscard]] Moments moments() const;
+  /// On how many ranks moments() has something.
+  [[nodiscard]] int moment_files() const { return reducer_.sharded() ? ranks_.size() : 1; }
+  [[nodiscard]] const NamedTensors& trained() const { return trained_; }
   [[nodiscard]] const GradientReducer& reducer() const { return reducer_; }
 
  private:

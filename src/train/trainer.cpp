@@ -10,16 +10,17 @@
 #include <filesystem>
 #include <sstream>
 
+#include "data/rank_sums.h"
 #include "dist/agree.h"
 #include "plumbline/error.h"
 #include "plumbline/eval_suite.h"
 #include "plumbline/version.h"
 #include "train/imported.h"
+#include "train/timed_communicator.h"
 
 namespace plumbline {
 namespace {
 
-constexpr int kMaxSkippedInARow = 10;
 constexpr std::int64_t kOrderCheckEvery = 1000;  // steps
 
 /// GPUs are used where there are any; without one the run says so and uses the CPU.
@@ -113,6 +114,7 @@ ExitCode train(const RunConfig& config, const TrainRequest& request, Ranks& rank
                           " is not a multiple of the ", ranks.size(), " ranks"),
                       ExitCode::usage);
   }
+  ranks.host = time_collectives(std::move(ranks.host));
   require_same_run(config, *ranks.host);
   const RunFolder folder = make_run_folder(config, *ranks.host);
   std::unique_ptr<Trainer> trainer;
@@ -133,14 +135,20 @@ Trainer::Trainer(const RunConfig& config, const TrainRequest& request, Ranks& ra
       device_(choose_device(config, ranks)),
       folder_(folder),
       log_(folder_.log(ranks.rank()), ranks.rank() == 0),
-      watchdog_(config.watchdog_timeout_s, [this](const std::string& stall) {
-        const Loader* loader = watched_loader_;
-        const std::string problem =
-            loader ? str(stall, "; the loader: ", loader->activity()) : stall;
-        log_.error(str("rank ", ranks_.rank(), ": ", problem));
-        if (!is_root())
-          std::fprintf(stderr, "error: rank %d: %s\n", ranks_.rank(), problem.c_str());
-      }) {
+      guard_(config.nan, config.spike),
+      watchdog_(
+          config.watchdog_timeout_s,
+          [this](const std::string& stall) {
+            const Loader* loader = watched_loader_;
+            const std::string problem =
+                loader ? str(stall, "; the loader: ", loader->activity()) : stall;
+            log_.error(str("rank ", ranks_.rank(), ": ", problem));
+            if (!is_root())
+              std::fprintf(stderr, "error: rank %d: %s\n", ranks_.rank(), problem.c_str());
+          },
+          [this] {
+            if (ranks_.device) ranks_.device->check();
+          }) {
   use_threads(config);
   watchdog_.enter("loading model and data", 0);
   agree(*ranks_.host, [&] {
@@ -152,8 +160,10 @@ Trainer::Trainer(const RunConfig& config, const TrainRequest& request, Ranks& ra
     }
     model_ = make_model(config_.resolved_model, config_.run.seed);
     // A mistake there would otherwise end the run at its first evaluation, hours from now.
-    if (is_root() && !config_.evaluate.suite.empty())
-      check_paths(read_suite(config_.evaluate.suite));
+    if (!is_root() || config_.evaluate.suite.empty()) return;
+    const EvalSuite suite = read_suite(config_.evaluate.suite);
+    check_paths(suite);
+    if (!config_.checkpoint.keep_best.empty()) check_metric(suite, config_.checkpoint.keep_best);
   });
   load_start();
 }
@@ -242,6 +252,7 @@ void Trainer::load_checkpoint(const std::string& folder) {
     tell(load_state_dict(*model_, checkpoint.model, folder));
   });
   progress_ = checkpoint.progress;
+  guard_.load(progress_.guard);
   step_.emplace(config_, *model_, ranks_, device_);
   agree(*ranks_.host, [&] {
     step_->optimizer().load_state(checkpoint.optimizer, checkpoint.progress.applied_steps);
@@ -266,12 +277,14 @@ void Trainer::open_loader(const std::optional<LoaderState>& from) {
                                 ? folder_.root + "/quarantine.jsonl"
                                 : str(folder_.root, "/log/quarantine-", ranks_.rank(), ".jsonl");
   if (device_.is_cuda()) context.allocate = pinned_allocator();
-  context.warn = [this](const std::string& line) { log_.warn(line); };
+  context.warn = [this](const std::string& line) { warn_of_data(line); };
   agree(*ranks_.host, [&] {
     loader_ = std::make_unique<Loader>(config_.data, context, from);
     watched_loader_ = loader_.get();
     total_steps_ = steps_of(config_, loader_->epoch_samples());
   });
+  const auto seen = ranks_.host->all_gather_bytes(loader_->state().fingerprint);
+  agree(*ranks_.host, [&] { check_same_data(seen); });
 }
 
 ExitCode Trainer::run() {
@@ -286,6 +299,7 @@ ExitCode Trainer::run() {
     one_step();
     const Decision decision = decide();
     const bool last = progress_.step == total_steps_;
+    if (decision.written) finish_checkpoint();
     if (decision.checkpoint || decision.stop || last) checkpoint_now();
     if ((decision.stop && !last) || !evaluate_if_due()) return stop_early();
   }
@@ -295,7 +309,7 @@ ExitCode Trainer::run() {
 ExitCode Trainer::stop_early() {
   if (saved_step_ != progress_.step) checkpoint_now();
   finish_checkpoint(/*last=*/true);
-  report_loader();
+  report_loader(loader_stats());
   if (is_root()) {
     events_->write("signal", progress_.step, str("{\"signal\":", signal_.received(), "}"));
     log_.info(str("stopped by a signal after step ", progress_.step,
@@ -306,14 +320,22 @@ ExitCode Trainer::stop_early() {
 
 void Trainer::one_step() {
   const auto begin = Clock::now();
+  const double waited = seconds_waiting_for_ranks();
   const Batch* batch = nullptr;
   watchdog_.enter("waiting for data", progress_.step);
   agree(*ranks_.host, [&] { batch = loader_->next(); });
-  const double data_wait_s = seconds_since(begin);
+  // Without the wait for the loaders of other ranks.
+  const double data_wait_s = seconds_since(begin) - (seconds_waiting_for_ranks() - waited);
   const double lr =
       learning_rate(config_.schedule, config_.optimizer.lr, progress_.step, total_steps_);
   watchdog_.enter("forward, loss, backward, update", progress_.step);
-  const StepResult result = step_->run(*batch, lr);
+  Health health = Health::good;
+  const StepResult result = step_->run(*batch, lr, [&](double loss, double grad_norm) {
+    health = guard_.judge(progress_.step + 1, loss, grad_norm);
+    return !guard_.skips(health);
+  });
+  std::vector<std::string> keys;
+  if (health != Health::good) keys = keys_of_step(*batch);
   loader_->release(batch);
   if (average_ && !result.skipped) average_->update();
 
@@ -322,20 +344,24 @@ void Trainer::one_step() {
   progress_.skipped_steps += result.skipped ? 1 : 0;
   progress_.applied_steps = step_->optimizer().applied_steps();
   progress_.loader = loader_->state();
-  if (result.skipped && is_root()) {
-    log_.warn(str("step ", progress_.step, ": loss ", result.loss, ", gradient norm ",
-                  result.grad_norm, ": not finite, step skipped"));
-    events_->write("skipped_step", progress_.step);
+  progress_.guard = guard_.state();
+  if (health != Health::good) tell_trouble(health, result, keys);
+  const double seconds = seconds_since(begin);
+  stragglers_.add(seconds, data_wait_s, seconds_waiting_for_ranks() - waited);
+  log_step(result, lr, seconds);
+  if (guard_.wants_rollback()) roll_back();
+}
+
+/// Of the global batch, in row order, on rank 0. Collective.
+std::vector<std::string> Trainer::keys_of_step(const Batch& batch) {
+  std::string mine;
+  for (const Row& row : batch.row) mine += row.key + "\n";
+  std::vector<std::string> keys;
+  for (const std::string& rank : ranks_.host->all_gather_bytes(mine)) {
+    std::istringstream lines(rank);
+    for (std::string key; std::getline(lines, key);) keys.push_back(key);
   }
-  log_step(result, lr, seconds_since(begin), data_wait_s);
-  // Loss and norm are the same on every rank, so all of them give up here.
-  skipped_in_a_row_ = result.skipped ? skipped_in_a_row_ + 1 : 0;
-  if (skipped_in_a_row_ >= kMaxSkippedInARow) {
-    throw AgreedError(
-        str("loss or gradient was not finite in ", skipped_in_a_row_,
-            " steps in a row, the last being step ", progress_.step, "; the run is given up"),
-        ExitCode::internal);
-  }
+  return keys;
 }
 
 Trainer::Decision Trainer::decide() {
@@ -347,10 +373,17 @@ Trainer::Decision Trainer::decide() {
   if (progress_.step % kOrderCheckEvery == 0) check_same_order(*ranks_.host);
   const double minutes = config_.checkpoint.every_minutes;
   const bool by_time = is_root() && minutes > 0 && seconds_since(last_checkpoint_) >= 60 * minutes;
-  double words[2] = {signal_.received() != 0 ? 1.0 : 0.0, by_time ? 1.0 : 0.0};
+  double words[3] = {signal_.received() != 0 ? 1.0 : 0.0, by_time ? 1.0 : 0.0,
+                     is_writing() ? 1.0 : 0.0};
   ranks_.host->all_reduce(std::span<double>(words), Reduce::max);
-  const std::int64_t every = config_.checkpoint.every_steps;
-  return {words[0] > 0, words[1] > 0 || (every > 0 && progress_.step % every == 0)};
+  const std::int64_t every = config_.checkpoint.every_steps, step = progress_.step;
+  const bool by_step = every > 0 && step % every == 0;
+  const bool for_best = !config_.checkpoint.keep_best.empty() && evaluation_is_due();
+  // Weights under suspicion must not push good ones out.
+  const bool due = (words[1] > 0 || by_step || for_best) && !guard_.in_trouble();
+  const std::int64_t compare = config_.replicas_every;
+  if (compare > 0 && step % compare == 0 && !due) check_weights();
+  return {words[0] > 0, due, writing_.valid() && words[2] == 0};
 }
 
 double Trainer::seconds_since(Clock::time_point t) const {

@@ -3,17 +3,22 @@
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <utility>
 
+#include "data/rank_sums.h"
 #include "dist/agree.h"
 #include "plumbline/error.h"
 #include "plumbline/eval.h"
 #include "train/peak_flops.h"
+#include "train/timed_communicator.h"
 #include "train/trainer.h"
 
 namespace plumbline {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kRanksTold = 64;  // the slowest ones
 
 std::string fixed(double value, int digits) {
   char text[64];
@@ -26,15 +31,6 @@ double peak_flops(const at::Device& device, const std::string& precision) {
   if (!device.is_cuda() || precision != "bf16") return 0;
   static const double kPeak = bf16_peak_flops(host_gpu_model());
   return kPeak;
-}
-
-NamedTensors snapshot(const NamedTensors& tensors) {
-  NamedTensors copy;
-  for (const auto& [name, tensor] : tensors) {
-    const at::Tensor host = tensor.detach().to(at::kCPU);
-    copy.emplace_back(name, host.is_alias_of(tensor) ? host.clone() : host);
-  }
-  return copy;
 }
 
 /// The averaged weights stand in the model while this lives.
@@ -56,10 +52,14 @@ class ScoreAverage {
 }  // namespace
 
 void Trainer::open_files() {
+  if (device_.is_cuda()) energy_ = std::make_unique<EnergyMeter>(device_.index());
   if (!is_root()) return;
   const auto warn = [this](const std::string& what) { log_.warn(what); };
   events_ = std::make_unique<EventsFile>(folder_.events(), warn);
   metrics_ = std::make_unique<MetricsFile>(folder_.metrics(), progress_.step, warn);
+  const std::string& prometheus = config_.log.prometheus;
+  prometheus_ = std::make_unique<PrometheusFile>(
+      prometheus.empty() ? folder_.root + "/metrics.prom" : prometheus, config_.run.name, warn);
   if (config_.log.tensorboard) {
     tensorboard_ = std::make_unique<TensorBoardFile>(folder_.root + "/tensorboard", warn);
   }
@@ -85,58 +85,88 @@ void Trainer::print_start() {
                                : str(total_steps_, " steps into ", folder_.root));
 }
 
-void Trainer::log_step(const StepResult& result, double lr, double seconds, double data_wait_s) {
-  const double waited = step_->reducer().seconds_waiting();
+/// On a GPU what compute waited for gradients; what its other collectives cost is not seen.
+double Trainer::seconds_waiting_for_ranks() const {
+  return seconds_in_collectives(*ranks_.host) +
+         (device_.is_cuda() ? step_->reducer().seconds_waiting() : 0);
+}
+
+void Trainer::log_step(const StepResult& result, double lr, double seconds) {
   window_.seconds += seconds;
   trained_s_ += seconds;
-  window_.data_wait_s += data_wait_s;
-  window_.comm_wait_s += waited - waited_comm_s_;
-  waited_comm_s_ = waited;
   ++window_.steps;
   smooth_step_s_ = smooth_step_s_ == 0 ? seconds : 0.95 * smooth_step_s_ + 0.05 * seconds;
-
   const bool last = progress_.step == total_steps_;
   if (progress_.step % config_.log.every_steps == 0 || progress_.step == 1 || last) {
-    double sums[3] = {window_.data_wait_s, window_.comm_wait_s,
-                      static_cast<double>(loader_->stats().bad_samples())};
-    ranks_.host->all_reduce(std::span<double>(sums), Reduce::sum);
-    if (is_root()) {
-      const double all_seconds = window_.seconds * ranks_.size();
-      const double batch = static_cast<double>(config_.train.global_batch);
-      StepMetrics m;
-      m.step = progress_.step;
-      m.samples = progress_.samples;
-      m.epoch =
-          static_cast<double>(progress_.samples) / static_cast<double>(loader_->epoch_samples());
-      m.loss = result.loss;
-      m.logit_scale = std::exp(model_->logit_scale().item<double>());
-      m.lr = lr;
-      m.grad_norm = result.grad_norm;
-      m.samples_per_s = batch * static_cast<double>(window_.steps) / window_.seconds;
-      m.step_ms = 1000 * window_.seconds / static_cast<double>(window_.steps);
-      m.data_wait_frac = sums[0] / all_seconds;
-      m.comm_wait_frac = sums[1] / all_seconds;
-      if (const double peak = peak_flops(device_, config_.train.precision); peak > 0) {
-        m.mfu =
-            3 * forward_flops(config_.resolved_model) * m.samples_per_s / (peak * ranks_.size());
-      }
-      m.rss_mb = resident_mb();
-      m.bad_samples = static_cast<std::int64_t>(sums[2]);
-      m.skipped_steps = progress_.skipped_steps;
-      metrics_->write(m);
-      if (tensorboard_) {
-        tensorboard_->write(m.step, {{"train/loss", m.loss},
-                                     {"train/lr", m.lr},
-                                     {"train/logit_scale", m.logit_scale},
-                                     {"train/grad_norm", m.grad_norm},
-                                     {"speed/samples_per_s", m.samples_per_s},
-                                     {"speed/data_wait_frac", m.data_wait_frac},
-                                     {"speed/comm_wait_frac", m.comm_wait_frac}});
-      }
-    }
-    window_ = {};
+    log_window(result, lr);
   }
   show_progress(result);
+}
+
+/// Collective: the steps since the last logged one, over all ranks.
+void Trainer::log_window(const StepResult& result, double lr) {
+  const RankSpread spread = spread_of(stragglers_.close_window());
+  const std::optional<double> joules = energy_ ? energy_->joules() : std::nullopt;
+  const bool metered = joules && joules_;
+  double sums[3] = {static_cast<double>(loader_->stats().bad_samples()),
+                    metered ? *joules - *joules_ : 0.0, metered ? 1.0 : 0.0};
+  joules_ = joules;
+  ranks_.host->all_reduce(std::span<double>(sums), Reduce::sum);
+  const Window window = std::exchange(window_, {});
+  if (!is_root()) return;
+  StepMetrics m;
+  m.step = progress_.step;
+  m.samples = progress_.samples;
+  m.epoch = static_cast<double>(progress_.samples) / static_cast<double>(loader_->epoch_samples());
+  m.loss = result.loss;
+  m.logit_scale = std::exp(model_->logit_scale().item<double>());
+  m.lr = lr;
+  m.grad_norm = result.grad_norm;
+  const auto steps = static_cast<double>(window.steps);
+  m.samples_per_s = static_cast<double>(config_.train.global_batch) * steps / window.seconds;
+  m.step_ms = 1000 * window.seconds / steps;
+  m.data_wait_frac = spread.data_wait_frac;
+  m.comm_wait_frac = spread.comm_wait_frac;
+  m.data_wait_frac_max = spread.data_wait_frac_max;
+  m.comm_wait_ms = spread.comm_wait_ms;
+  m.busy_ms_min = spread.busy_ms_min;
+  m.busy_ms_max = spread.busy_ms_max;
+  m.slowest_rank = spread.slowest_rank;
+  if (sums[2] == ranks_.size()) m.power_w = sums[1] / window.seconds;
+  if (const double peak = peak_flops(device_, config_.train.precision); peak > 0) {
+    m.mfu = 3 * forward_flops(config_.resolved_model) * m.samples_per_s / (peak * ranks_.size());
+  }
+  m.rss_mb = resident_mb();
+  m.bad_samples = static_cast<std::int64_t>(sums[0]);
+  m.skipped_steps = progress_.skipped_steps;
+  m.rollbacks = std::ssize(progress_.guard.rollbacks);
+  write_metrics(m);
+  tell_stragglers();
+}
+
+void Trainer::write_metrics(const StepMetrics& m) {
+  metrics_->write(m);
+  prometheus_->write(m);
+  if (!tensorboard_) return;
+  tensorboard_->write(m.step, {{"train/loss", m.loss},
+                               {"train/lr", m.lr},
+                               {"train/logit_scale", m.logit_scale},
+                               {"train/grad_norm", m.grad_norm},
+                               {"speed/samples_per_s", m.samples_per_s},
+                               {"speed/data_wait_frac", m.data_wait_frac},
+                               {"speed/comm_wait_frac", m.comm_wait_frac}});
+}
+
+void Trainer::tell_stragglers() {
+  const std::optional<Straggler>& slow = stragglers_.straggler();
+  if (!slow) return;
+  log_.warn(str("rank ", slow->rank, " is slow in ", slow->cause, ": its own part of a step takes ",
+                fixed(slow->own_ms, 1), " ms, the median rank's ", fixed(slow->median_ms, 1)));
+  const Json values = {{"rank", slow->rank},
+                       {"cause", slow->cause},
+                       {"own_ms", slow->own_ms},
+                       {"median_ms", slow->median_ms}};
+  events_->write("straggler", progress_.step, values.dump());
 }
 
 void Trainer::show_progress(const StepResult& result) {
@@ -153,69 +183,24 @@ void Trainer::show_progress(const StepResult& result) {
                     " pairs/s  left ", format_duration(left)));
 }
 
-void Trainer::share_buffers() {
-  Communicator& ranks = device_.is_cuda() ? *ranks_.device : *ranks_.host;
-  for (const at::Tensor& buffer : model_->buffers()) {
-    if (!buffer.is_contiguous()) continue;
-    ranks.broadcast(buffer.data_ptr(), static_cast<std::int64_t>(buffer.nbytes()), ElementType::u8,
-                    0, current_stream(device_));
+/// A step that was not good, with the samples it saw.
+void Trainer::tell_trouble(Health health, const StepResult& result,
+                           const std::vector<std::string>& keys) {
+  if (!is_root()) return;
+  const bool spike = health == Health::spike;
+  log_.warn(str("step ", progress_.step, ": loss ", result.loss, ", gradient norm ",
+                result.grad_norm, ": ", name_of(health), result.skipped ? ", step skipped" : ""));
+  const MovingStatistics &loss = guard_.state().loss, &norm = guard_.state().grad_norm;
+  Json values = {{"loss", result.loss}, {"grad_norm", result.grad_norm}};  // NaN prints as null
+  if (spike) {
+    values["loss_mean"] = loss.mean;
+    values["loss_deviation"] = std::sqrt(loss.variance);
+    values["grad_norm_mean"] = norm.mean;
+    values["grad_norm_deviation"] = std::sqrt(norm.variance);
+    values["skipped"] = result.skipped;
   }
-}
-
-void Trainer::checkpoint_now() {
-  finish_checkpoint();
-  watchdog_.enter("writing a checkpoint", progress_.step);
-  share_buffers();
-  last_checkpoint_ = Clock::now();
-  saved_step_ = progress_.step;
-  NamedTensors moments = step_->optimizer_state();
-  if (is_root()) {
-    Checkpoint checkpoint{snapshot(model_->state_dict()),
-                          std::move(moments),
-                          average_ ? snapshot(average_->tensors()) : NamedTensors{},
-                          progress_,
-                          to_yaml(config_),
-                          config_.resolved_model.source_json};
-    writing_ =
-        std::async(config_.checkpoint.background ? std::launch::async : std::launch::deferred,
-                   [dir = folder_.checkpoints(), c = std::move(checkpoint)] {
-                     return write_checkpoint(dir, c);
-                   });
-  }
-  if (!config_.checkpoint.background) finish_checkpoint();
-}
-
-/// Waits for the write under way. A failed one leaves the older checkpoint in place and the run
-/// going; the third in a row ends it, because a run that cannot be resumed only burns money. The
-/// `last` one of a process must not fail: its steps would be lost behind an exit code that says all
-/// is well.
-void Trainer::finish_checkpoint(bool last) {
-  agree(*ranks_.host, [&] {
-    if (is_root() && writing_.valid()) {
-      std::int64_t bytes = 0;
-      std::string problem;
-      try {
-        bytes = writing_.get();
-      } catch (const std::exception& e) {
-        problem = e.what();
-      }
-      if (problem.empty()) {
-        failed_checkpoints_ = 0;
-        events_->write("checkpoint", saved_step_, str("{\"bytes\":", bytes, "}"));
-        prune_checkpoints(folder_.checkpoints(), config_.checkpoint.keep_last,
-                          config_.checkpoint.keep_every_steps);
-      } else {
-        ++failed_checkpoints_;
-        log_.warn(str("checkpoint of step ", saved_step_, " failed: ", problem));
-        events_->write("checkpoint_failed", saved_step_, Json({{"why", problem}}).dump());
-      }
-    }
-    if (failed_checkpoints_ >= (last ? 1 : 3)) {
-      throw Error(str("the checkpoint of step ", saved_step_, " could not be written (",
-                      failed_checkpoints_, " in a row); the last good one is kept"),
-                  ExitCode::resumable);
-    }
-  });
+  values["keys"] = keys;
+  events_->write(spike ? "spike" : "skipped_step", progress_.step, values.dump());
 }
 
 /// Whether the process that this one goes on from has evaluated its last step. What stands there
@@ -226,12 +211,14 @@ bool Trainer::is_evaluated() {
   return ranks_.host->all_reduce(found ? 1.0 : 0.0, Reduce::min) > 0;
 }
 
-/// The evaluations between the first step and the last. Returns false when a signal stopped one.
-bool Trainer::evaluate_if_due() {
+/// One between the first step and the last.
+bool Trainer::evaluation_is_due() const {
   const std::int64_t every = config_.evaluate.every_steps, step = progress_.step;
-  const bool due = every > 0 && step > 0 && step < total_steps_ && step % every == 0;
-  return !due || is_evaluated() || evaluate_now();
+  return every > 0 && step > 0 && step < total_steps_ && step % every == 0;
 }
+
+/// Returns false when a signal stopped it.
+bool Trainer::evaluate_if_due() { return !evaluation_is_due() || is_evaluated() || evaluate_now(); }
 
 /// Returns false when a signal stopped it; nothing is written then.
 bool Trainer::evaluate_now() {
@@ -264,6 +251,7 @@ bool Trainer::evaluate_now() {
     if (!is_root()) return;
     try {
       write_results(results, folder_.evaluation(progress_.step));
+      note_best(results);
     } catch (const Error& e) {  // the disk, not the run: the same command evaluates again
       throw Error(e.what(), ExitCode::resumable);
     }
@@ -285,26 +273,43 @@ bool Trainer::evaluate_now() {
   return true;
 }
 
-/// What limited this process, in a sentence and in numbers. Ranks are alike: rank 0 speaks for all.
-void Trainer::report_loader() {
+void Trainer::warn_of_data(const std::string& line) {
+  log_.warn(line);
+  if (!events_) return;  // while the shards are opened
+  events_->write("data_warning", progress_.step,
+                 Json({{"message", line}}).dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+/// Collective: what the loaders of all ranks did.
+LoaderStats Trainer::loader_stats() const {
+  const LoaderStats mine = loader_->stats();
+  std::vector<double> sums = loader_numbers(mine);
+  ranks_.host->all_reduce(std::span<double>(sums), Reduce::sum);
+  const double longest_wait_s = ranks_.host->all_reduce(mine.consumer_wait_s, Reduce::max);
+  return over_ranks(mine, sums, ranks_.size(), longest_wait_s);
+}
+
+/// What limited this process, in a sentence and in numbers.
+void Trainer::report_loader(const LoaderStats& stats) {
   if (!is_root() || progress_.step == first_step_) return;
-  const LoaderStats stats = loader_->stats();
   log_.info(loader_verdict(stats, trained_s_));
   events_->write("data", progress_.step, loader_report(stats));
+  events_->write("ranks", progress_.step,
+                 str("{\"ranks\":", rank_table_json(stragglers_.total(), kRanksTold), "}"));
 }
 
 ExitCode Trainer::finish_run() {
   finish_checkpoint(/*last=*/true);
   if (config_.evaluate.at_end && !is_evaluated() && !evaluate_now()) return stop_early();
+  const LoaderStats stats = loader_stats();
   if (!is_root()) return ExitCode::done;
   const double seconds = seconds_since(started_);
-  const LoaderStats stats = loader_->stats();
   log_.progress("");
   log_.info(str(progress_.step == first_step_ ? "already complete" : "done", ": step ",
                 progress_.step, ", ", format_duration(seconds), ", trainer waited ",
                 fixed(stats.consumer_wait_s, 1), " s for data, ", stats.bad_samples(),
-                " bad samples on this rank"));
-  report_loader();
+                " bad samples"));
+  report_loader(stats);
   events_->write("end", progress_.step, Json({{"seconds", seconds}}).dump());
   return ExitCode::done;
 }

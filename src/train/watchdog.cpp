@@ -8,8 +8,12 @@
 
 namespace plumbline {
 
-Watchdog::Watchdog(double timeout_s, std::function<void(const std::string&)> report)
-    : timeout_s_(timeout_s), report_(std::move(report)), thread_([this] { watch(); }) {}
+Watchdog::Watchdog(double timeout_s, std::function<void(const std::string&)> report,
+                   std::function<void()> check)
+    : timeout_s_(timeout_s),
+      report_(std::move(report)),
+      check_(std::move(check)),
+      thread_([this] { watch(); }) {}
 
 Watchdog::~Watchdog() {
   {
@@ -26,22 +30,39 @@ void Watchdog::enter(const char* stage, std::int64_t step) {
   ++entered_;
 }
 
+void Watchdog::end(const std::string& why) const {
+  report_(str(why, " in the stage '", stage_.load(), "' of step ", step_.load() + 1,
+              "; the run ends and can be resumed"));
+  ::_exit(static_cast<int>(ExitCode::resumable));
+}
+
+void Watchdog::check_background() const {
+  try {
+    if (check_) check_();
+  } catch (const Error& e) {
+    end(e.what());
+  }
+}
+
 void Watchdog::watch() {
   using Clock = std::chrono::steady_clock;
   std::int64_t seen = -1;
-  auto since = Clock::now();
+  auto since = Clock::now(), checked = since;
   std::unique_lock lock(mutex_);
   while (!stop_.wait_for(lock, std::chrono::milliseconds(200), [this] { return stopping_; })) {
-    if (const std::int64_t now = entered_; now != seen) {
-      seen = now;
-      since = Clock::now();
+    const auto now = Clock::now();
+    if (now - checked >= std::chrono::seconds(1)) {
+      checked = now;
+      check_background();
+    }
+    if (const std::int64_t entered = entered_; entered != seen) {
+      seen = entered;
+      since = now;
       continue;
     }
-    const double seconds = std::chrono::duration<double>(Clock::now() - since).count();
+    const double seconds = std::chrono::duration<double>(now - since).count();
     if (seconds < timeout_s_ * (step_ < 3 ? 3 : 1)) continue;
-    report_(str("no progress for ", static_cast<int>(seconds), " s in the stage '", stage_.load(),
-                "' of step ", step_.load() + 1, "; the run ends and can be resumed"));
-    ::_exit(static_cast<int>(ExitCode::resumable));
+    end(str("no progress for ", static_cast<int>(seconds), " s"));
   }
 }
 

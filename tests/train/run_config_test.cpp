@@ -139,7 +139,10 @@ TEST(RunConfig, EveryMistakeIsAUsageErrorThatNamesIt) {
       {"optimizer.clip_norm=0", "positive"},
       {"preprocess.std=[1, 0, 1]", "positive"},
       {"preprocess.mean=[1]", "3 numbers"},
-      {"tokenizer.context_length=17", "context_length"}};
+      {"tokenizer.context_length=17", "context_length"},
+      {"checkpoint.keep_best=x.top1", "needs evaluate.suite"},
+      {"spike.action=hope", "rollback"},
+      {"nan.max_consecutive=0", "max_consecutive"}};
   for (const auto& [assignment, text] : mistakes) {
     try {
       (void)read_run(write_run(kRun), {assignment});
