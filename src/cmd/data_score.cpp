@@ -1,11 +1,16 @@
 // `plumbline data score`: how well captions fit their images, by a model.
+#include <unistd.h>
+
 #include <array>
+#include <cerrno>
 #include <cstdio>
-#include <fstream>
+#include <cstring>
+#include <sstream>
 
 #include "cmd/data_tools.h"
 #include "core/file.h"
-#include "data/shard_list.h"
+#include "data/byte_source.h"
+#include "dist/agree.h"
 #include "ops/device.h"
 #include "plumbline/eval.h"
 #include "train/trained_model.h"
@@ -13,7 +18,7 @@
 namespace plumbline {
 namespace {
 
-constexpr std::uint64_t kAtOnce = 4096;
+constexpr std::uint64_t kAtOnce = 1024;
 
 std::string csv_cell(const std::string& text) {
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
@@ -25,23 +30,39 @@ std::string csv_cell(const std::string& text) {
   return quoted + '"';
 }
 
-/// Images are read in place.
-void refuse_compressed(const ShardArguments& a) {
-  for (const std::string& shard : list_shards(a.shards, "error", "shards")) {
-    const FileBytes file(shard);
-    std::array<std::uint8_t, 4> first{};
-    if (is_compressed({first.data(), file.read_at(0, first)})) {
-      throw UsageError(str("shard ", shard, " is compressed; data score reads plain tars"));
-    }
+/// Encoded images one behind the other in a temporary file, so that compressed and remote shards
+/// are scored like others.
+class ImageSpool {
+ public:
+  explicit ImageSpool(const std::string& folder) : file_(unnamed_file(folder)) {}
+  void clear() {
+    end_ = 0;
+    if (::ftruncate(file_.get(), 0) != 0) throw Error("emptying a temporary file failed");
   }
-}
+  [[nodiscard]] ImageRef add(std::string key, std::span<const std::uint8_t> bytes) {
+    const ImageRef ref{std::move(key), str("/proc/self/fd/", file_.get()), end_, std::ssize(bytes)};
+    while (!bytes.empty()) {
+      const ssize_t n = ::pwrite(file_.get(), bytes.data(), bytes.size(), end_);
+      if (n < 0) throw Error(str("writing a temporary file: ", std::strerror(errno)));
+      end_ += n;
+      bytes = bytes.subspan(static_cast<std::size_t>(n));
+    }
+    return ref;
+  }
+
+ private:
+  FileDescriptor file_;
+  std::int64_t end_ = 0;
+};
 
 /// The scores of samples [first, first + count) as CSV lines.
 class Scorer {
  public:
-  Scorer(const Source& source, EvalContext& context) : source_(source), context_(context) {}
+  Scorer(const Source& source, EvalContext& context, const std::string& spool_folder)
+      : source_(source), context_(context), spool_(spool_folder) {}
 
   std::string lines(std::uint64_t first, std::uint64_t count) {
+    spool_.clear();
     std::vector<SampleRef> refs;
     source_.find(first, count, refs);
     std::vector<ImageRef> images;
@@ -55,10 +76,7 @@ class Scorer {
         refused_.push_back(str(sample.parts.key, ": ", bad->message));
         continue;
       }
-      images.push_back(
-          {std::to_string(captions.size()), source_.shard(refs[i]),
-           static_cast<std::int64_t>(refs[i].record.offset) + refs[i].record.image_offset,
-           refs[i].record.image_bytes});
+      images.push_back(spool_.add(std::to_string(captions.size()), sample.parts.image));
       captions.push_back(std::get<std::string>(caption));
       keys.push_back(sample.parts.key);
     }
@@ -93,32 +111,76 @@ class Scorer {
 
   const Source& source_;
   EvalContext& context_;
+  ImageSpool spool_;
   std::vector<std::string> refused_;
 };
 
-ExitCode run_score(const ShardArguments& a, const std::string& checkpoint) {
-  refuse_compressed(a);
-  const auto sources = open_input(a.input());
-  TrainedModel trained = open_checkpoint(checkpoint);
-  const at::Device device = pick_device("auto", 0);
-  trained.model->to(device);
+/// What this command reads, before any rank computes.
+struct Inputs {
+  std::vector<std::unique_ptr<Source>> sources;
+  TrainedModel trained;
+  at::Device device = at::kCPU;
+};
+
+Inputs read_inputs(const ShardArguments& a, const std::string& checkpoint, int local_rank) {
+  Inputs inputs;
+  inputs.sources = open_input(a.input());
+  inputs.trained = open_checkpoint(checkpoint);
+  inputs.device = pick_device("auto", local_rank);
+  inputs.trained.model->to(inputs.device);
+  return inputs;
+}
+
+/// All of `parts` on every rank, in rank order. Collective.
+std::string gather(Communicator& host, const std::string& part) {
+  std::string all;
+  for (const std::string& one : host.all_gather_bytes(part)) all += one;
+  return all;
+}
+
+/// Pieces of samples go round the ranks; each scores its own alone.
+ExitCode run_score(const ShardArguments& a, const std::string& checkpoint,
+                   const CommandContext& command) {
+  const auto host = make_host_communicator(command.mpi);
+  Inputs inputs;
+  agree(*host, [&] { inputs = read_inputs(a, checkpoint, host->local_rank()); });
   const auto alone = make_single_communicator();
-  EvalContext context{*trained.model, *trained.tokenizer, trained.preprocess, *alone, device};
+  const TrainedModel& trained = inputs.trained;
+  EvalContext context{*trained.model, *trained.tokenizer, trained.preprocess, *alone,
+                      inputs.device};
   context.threads = a.threads;
+  const bool root = host->rank() == 0;
   ProgressLine line("scoring");
   const Progress progress = line.callback();
-  Scorer scorer(*sources[0], context);
+  Scorer scorer(*inputs.sources[0], context, a.index_dir);
   std::string table = "key,score\n";
-  const std::uint64_t n = sources[0]->size();
-  for (std::uint64_t first = 0; first < n; first += kAtOnce) {
-    progress(static_cast<std::int64_t>(first), static_cast<std::int64_t>(n));
-    table += scorer.lines(first, std::min(kAtOnce, n - first));
+  const std::uint64_t n = inputs.sources[0]->size();
+  const auto ranks = static_cast<std::uint64_t>(host->size());
+  for (std::uint64_t round = 0; round < n; round += ranks * kAtOnce) {
+    const std::uint64_t first =
+        std::min(n, round + static_cast<std::uint64_t>(host->rank()) * kAtOnce);
+    std::string lines;
+    agree(*host, [&] {
+      if (root) progress(static_cast<std::int64_t>(round), static_cast<std::int64_t>(n));
+      if (first < n) lines = scorer.lines(first, std::min(kAtOnce, n - first));
+    });
+    table += gather(*host, lines);
   }
-  line.clear();
-  write_file_atomically(a.out, table);
-  const auto rows = std::count(table.begin(), table.end(), '\n') - 1;
-  print({{"samples", n}, {"scored", rows}, {"refused", scorer.refused()}}, a.json);
-  return scorer.refused().empty() ? ExitCode::done : ExitCode::failed;
+  std::string mine;
+  for (const std::string& why : scorer.refused()) mine += why + "\n";
+  std::istringstream all(gather(*host, mine));
+  std::vector<std::string> refused;
+  for (std::string why; std::getline(all, why);) refused.push_back(why);
+  agree(*host, [&] {
+    if (root) write_file_atomically(a.out, table);
+  });
+  if (root) {
+    line.clear();
+    const auto rows = std::ssize(refused);
+    print({{"samples", n}, {"scored", static_cast<std::int64_t>(n) - rows}, {"refused", refused}},
+          a.json);
+  }
+  return refused.empty() ? ExitCode::done : ExitCode::failed;
 }
 
 }  // namespace
@@ -130,7 +192,7 @@ void add_score(CLI::App& group, CommandContext& context) {
   c->add_option("--checkpoint", *checkpoint, "Checkpoint or run folder")->required();
   c->add_option("--out", a->out, "CSV to write: key,score")->required();
   c->callback([a, checkpoint, &context] {
-    context.action = [a, checkpoint] { return run_score(*a, *checkpoint); };
+    context.action = [a, checkpoint, &context] { return run_score(*a, *checkpoint, context); };
   });
 }
 

@@ -29,6 +29,9 @@ class Ranks(ProgramTest):
             world = json.loads((self.folder / f"r{ranks}" / "environment.json").read_text())["world"]
             self.assertEqual(world, ranks)
             self.assertEqual(len(curves[ranks]), 20)
+            data = [e for e in read_events(self.folder / f"r{ranks}") if e["event"] == "data"][-1]
+            self.assertEqual([s["delivered"] for s in data["sources"]], [20 * 16],
+                             "the loaders of all ranks together")
         for ranks in (2, 4):
             for step, (a, b) in enumerate(zip(curves[1], curves[ranks]), 1):
                 self.assertLess(abs(a - b), 2e-5 * abs(a), f"{ranks} ranks, step {step}")
