@@ -45,7 +45,7 @@ class Arithmetic {
   void whole_run();
   [[nodiscard]] double gradients_exposed_s();
   [[nodiscard]] double loss_communication_s();
-  [[nodiscard]] double loss_s() const;
+  [[nodiscard]] double loss_s(double columns) const;
   [[nodiscard]] double tower_s(const TowerCost& tower, double rows) const;
   void hold(const std::string& name, double bytes, const char* where) {
     if (bytes <= 0) return;
@@ -126,14 +126,14 @@ double Arithmetic::tower_s(const TowerCost& tower, double rows) const {
 
 /// 8 b B D FLOPs for the softmax (logits twice, two gradients), 6 for the sigmoid; each logit is
 /// written and read a few times.
-double Arithmetic::loss_s() const {
+double Arithmetic::loss_s(double columns) const {
   if (!in_.model.text) return 0;
-  const double b = static_cast<double>(plan_.rank_batch), B = static_cast<double>(in_.global_batch);
-  const double flops = (in_.siglip ? 6 : 8) * b * B * in_.model.embed_dim();
+  const double logits = static_cast<double>(plan_.rank_batch) * columns;
+  const double flops = (in_.siglip ? 6 : 8) * logits * in_.model.embed_dim();
   // The products are float32 on the CPU; on a GPU the tier of float32 tiles runs outside bfloat16.
   const double rate =
       in_.device.gpu && in_.bf16 ? in_.device.product_flops / 10 : in_.device.product_flops;
-  return flops / rate + 48 * b * B / in_.device.copy_bytes_per_s;
+  return flops / rate + 48 * logits / in_.device.copy_bytes_per_s;
 }
 
 /// Text features of all ranks come, column sums go around, text gradients go home; the loss waits
@@ -172,20 +172,22 @@ void Arithmetic::time() {
               text * (plan_.text.trained ? 2.0 / forwards(plan_.text, accumulates_) : 0));
   spend("image tower", image);
   spend("text tower", text);
-  spend("loss", loss_s());
+  spend("loss", loss_s(static_cast<double>(in_.global_batch)));
   const double shards = in_.zero1 ? in_.world : 1;
   // Zeroing and norm of the gradients; weights, moments and gradients read, the first two written.
   const double moved = in_.model.trained_parameters() * (8 + 28 / shards);
   spend("optimizer", moved / in_.device.copy_bytes_per_s);
-  const double alone = plan_.step_s;
+  const double work = plan_.step_s;
   spend("features over ranks", loss_communication_s());
   spend("gradients and weights over ranks, exposed", gradients_exposed_s());
   if (in_.world > 1) {
     // Three agreements a step on the hosts, in log2(W) hops each; then the slowest of W ranks.
     const double hop = network_.nodes() > 1 ? 30e-6 : 5e-6;
     spend("agreement of the hosts", 3 * std::ceil(std::log2(in_.world)) * hop);
-    spend("waiting for the slowest rank", kJitter * std::sqrt(2 * std::log(in_.world)) * alone);
+    spend("waiting for the slowest rank", kJitter * std::sqrt(2 * std::log(in_.world)) * work);
   }
+  const double alone =
+      image + text + loss_s(b) + in_.model.trained_parameters() * 36 / in_.device.copy_bytes_per_s;
   plan_.efficiency = alone / plan_.step_s;
   plan_.samples_per_s = static_cast<double>(in_.global_batch) / plan_.step_s;
   plan_.samples_per_s_each = plan_.samples_per_s / in_.world;

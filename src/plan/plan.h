@@ -49,7 +49,7 @@ struct Plan {
   double communication_s = 0;  ///< all of it, hidden or not
   double samples_per_s = 0, samples_per_s_each = 0;
   double mfu = 0;         ///< standard FLOPs over the peak
-  double efficiency = 1;  ///< samples/s a rank over those of one rank with the same rows
+  double efficiency = 1;  ///< samples/s a rank over those of a single rank with its rows
   double ceiling_samples_per_s_each = 0;  ///< the roofline, nothing waited for
   double hours = 0, device_hours = 0;
   std::optional<double> cost;

@@ -118,6 +118,29 @@ class BenchComm(ProgramTest):
             self.assertIn("message sizes", done.stderr)
 
 
+class Ranks(ProgramTest):
+    def test_what_a_run_says_about_its_ranks(self):
+        self.plumbline("train", self.run_file(steps=6), ranks=2)
+        lines = self.metrics()
+        for line in lines:
+            self.assertTrue(0 < line["busy_ms_min"] <= line["busy_ms_max"] <= line["step_ms"] * 1.01)
+            self.assertGreater(line["comm_wait_ms"], 0)
+            self.assertIn(line["slowest_rank"], (0, 1))
+            self.assertIsNone(line["power_w"])
+        events = [json.loads(line) for line in
+                  (self.folder / "run" / "events.jsonl").read_text().splitlines()]
+        table, = (event["ranks"] for event in events if event["event"] == "ranks")
+        self.assertEqual({row["rank"] for row in table}, {0, 1})
+        own = [row["step_ms"] - row["comm_wait_ms"] for row in table]
+        self.assertEqual(own, sorted(own, reverse=True), "slowest first")
+        for row in table:
+            self.assertAlmostEqual(row["busy_ms"] + row["data_wait_ms"] + row["comm_wait_ms"],
+                                   row["step_ms"])
+        text = (self.folder / "run" / "metrics.prom").read_text()
+        self.assertIn('plumbline_step{run="tiny"} 6\n', text)
+        self.assertNotIn("mfu", text)
+
+
 if __name__ == "__main__":
     os.chdir(ROOT)
     unittest.main(verbosity=2)
