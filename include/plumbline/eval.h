@@ -29,6 +29,10 @@ struct EvalContext {
   std::function<void(const std::string& set, std::int64_t done, std::int64_t total)> progress = {};
   /// Asked before each batch; when any rank says true, all throw Error with ExitCode::resumable.
   std::function<bool()> stop = {};
+  /// Folder of classifier rows kept between evaluations (classifier_cache.h); empty: none are.
+  std::string classifier_cache = "";
+  /// Told what went wrong beside the work itself. Empty: silent.
+  std::function<void(const std::string& line)> warn = {};
 };
 
 /// Zero-shot classifier of Radford et al. 2021 (arXiv:2103.00020, section 3.1.4): row c is

@@ -18,7 +18,7 @@ struct EvalSetOptions {
   std::string name;    ///< letters, digits, '.', '_', '-': also the name of a file
   std::string layout;  ///< webdataset | imagefolder | imagenet | ... (see layout_names)
   std::string path;
-  std::string kind = "classification";  ///< classification | retrieval | linear_probe
+  std::string kind = "classification";  ///< classification | multilabel | retrieval | linear_probe
   std::string role;             ///< reference | shift; default: shift when `reference` is given
   std::string reference;        ///< name of the set that a shift is compared with
   std::string templates;        ///< for this set; empty: the suite's
@@ -43,6 +43,7 @@ struct EvalSuite {
   /// openai80 | simple | photo | name-only | own | a file with {c}. Empty: a set's own templates
   /// where it brings some, else openai80.
   std::string templates;
+  std::string classifier_cache = "auto";  ///< of `evaluate`: auto | off | a folder
   std::vector<EvalSetOptions> sets;
 };
 
@@ -97,7 +98,8 @@ struct EvalSet {
   /// Class of each column; empty: column i is class i. A class scores its largest column.
   std::vector<std::int32_t> class_of_column;
   std::vector<ImageRef> items;
-  std::vector<std::int32_t> targets;               ///< in [0, classes); none for retrieval
+  std::vector<std::int32_t> targets;  ///< in [0, classes); none for retrieval and multilabel
+  std::vector<std::vector<std::int32_t>> labels;   ///< multilabel: classes of each image
   std::vector<std::vector<std::string>> captions;  ///< retrieval: of each image, at least one
   std::vector<Grouping> groupings;
   LabelledImages train, validation;  ///< linear_probe; the second may be empty
@@ -152,6 +154,16 @@ struct RetrievalResult {
   std::array<std::optional<double>, 3> image_recall, text_recall;
 };
 
+/// Images with any number of classes (multilabel.h).
+struct MultilabelResult {
+  std::vector<std::string> keys;
+  std::vector<std::vector<std::int32_t>> labels;  ///< classes of each image
+  std::vector<float> scores_NC;                   ///< image-major
+  std::vector<double> average_precision;          ///< of each class
+  std::vector<std::int64_t> positives;            ///< images of each class
+  std::optional<double> mean;                     ///< of average_precision, over all classes
+};
+
 /// What a linear probe learned from.
 struct ProbeResult {
   std::int64_t train_n = 0, validation_n = 0;  ///< images
@@ -175,6 +187,7 @@ struct SetResult {
   std::optional<double> macro_f1;
   std::vector<GroupResult> groups;
   std::optional<RetrievalResult> retrieval;
+  std::optional<MultilabelResult> multilabel;
   std::optional<ProbeResult> probe;
   std::vector<std::int64_t> class_n, class_correct;
   double seconds = 0;
@@ -211,8 +224,8 @@ struct EvalResults {
 };
 
 /// DIR/results.json and DIR/predictions/SET.csv (`key,target,pred1,...`) or, of retrieval,
-/// DIR/retrieval/SET.csv (`query,key,text,place`), each atomically; makes the folders. One process
-/// writes.
+/// DIR/retrieval/SET.csv (`query,key,text,place`), of multilabel DIR/multilabel/SET.csv, each
+/// atomically; makes the folders. One process writes.
 void write_results(const EvalResults& results, const std::string& dir);
 
 /// The accuracies with 95 % intervals as an aligned table, percent.

@@ -3,6 +3,7 @@
 #include "cmd/command.h"
 #include "core/file.h"
 #include "dist/agree.h"
+#include "eval/classifier_cache.h"
 #include "log/log.h"
 #include "ops/device.h"
 #include "plumbline/eval.h"
@@ -38,6 +39,8 @@ ExitCode run_evaluate(const Arguments& arguments, const CommandContext& context)
   eval.progress = [&](const std::string& set, std::int64_t done, std::int64_t total) {
     if (log.is_terminal()) log.progress(str(set, "  ", done, "/", total, " images a rank"));
   };
+  eval.classifier_cache = classifier_cache_folder(suite.classifier_cache);
+  eval.warn = [&](const std::string& line) { log.warn(line); };
   EvalResults results = evaluate(suite, eval);
   log.progress("");
   results.checkpoint = trained.folder;

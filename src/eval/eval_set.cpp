@@ -309,6 +309,10 @@ EvalSet open_eval_set(const EvalSetOptions& options, const std::string& suite_te
     throw UsageError(str(options.where, "has the kind retrieval, which only the layout webdataset ",
                          "has captions for"));
   }
+  if (options.kind == "multilabel" && options.layout != "webdataset") {
+    throw UsageError(str(options.where, "has the kind multilabel, which only the layout ",
+                         "webdataset has labels for"));
+  }
   Listing listing = layout->list(options, assets);
   EvalSet set;
   set.options = options;
@@ -330,6 +334,7 @@ EvalSet open_eval_set(const EvalSetOptions& options, const std::string& suite_te
   if (restricted) chosen = chosen_classes(options, listing, assets);
   set.items = std::move(listing.items);
   set.targets = std::move(listing.targets);
+  set.labels = std::move(listing.labels);
   set.groupings = std::move(listing.groupings);
   if (restricted) restrict_classes(set, chosen);
   if (set.items.empty()) throw DataError(str(options.path, ": the set has no image"));

@@ -9,6 +9,7 @@
 #include "eval/eval_mode.h"
 #include "eval/features.h"
 #include "eval/linear_probe.h"
+#include "eval/multilabel.h"
 #include "eval/retrieval.h"
 #include "eval/set_bytes.h"
 #include "eval/zero_shot.h"
@@ -122,10 +123,42 @@ SetResult score_classes(const EvalSet& set, Classifiers& classifiers, EvalContex
   return result;
 }
 
+/// Every rank ends with rank 0's scores.
+SetResult score_multilabel(const EvalSet& set, Classifiers& classifiers, EvalContext& context) {
+  const Head head = head_of(set, classifiers, context);
+  const AllFeatures images = gather_image_features({set.options.name, set.items, 0}, context);
+  std::string bytes;
+  agree(context.host, [&] {
+    if (context.host.rank() != 0 || images.decoded.empty()) return;
+    const at::Tensor logits_NC =
+        head(images.features_ND.to(context.device)).to(torch::kCPU, torch::kFloat).contiguous();
+    bytes.assign(reinterpret_cast<const char*>(logits_NC.data_ptr<float>()), logits_NC.nbytes());
+  });
+  bytes = context.host.broadcast_bytes(bytes, 0);
+  std::vector<float> scores_NC(bytes.size() / sizeof(float));
+  if (!bytes.empty()) std::memcpy(scores_NC.data(), bytes.data(), bytes.size());
+  std::vector<std::string> keys;
+  std::vector<std::vector<std::int32_t>> labels;
+  for (const std::int64_t place : images.decoded) {
+    keys.push_back(set.items[static_cast<std::size_t>(place)].key);
+    labels.push_back(set.labels[static_cast<std::size_t>(place)]);
+  }
+  SetResult result;
+  result.options = set.options;
+  result.templates = context.model.is_classifier() ? "" : set.templates;
+  result.class_names = set.class_names;
+  result.n = std::ssize(images.decoded);
+  result.skipped = set.size() - result.n;
+  result.multilabel = measure_multilabel(std::move(scores_NC), labels, result.classes());
+  result.multilabel->keys = std::move(keys);
+  return result;
+}
+
 SetResult score_set(const EvalSet& set, Classifiers& classifiers, EvalContext& context) {
   const auto begin = Clock::now();
   const std::string& kind = set.options.kind;
   SetResult result = kind == "retrieval"      ? score_retrieval(set, context)
+                     : kind == "multilabel"   ? score_multilabel(set, classifiers, context)
                      : kind == "linear_probe" ? score_linear_probe(set, context)
                                               : score_classes(set, classifiers, context);
   const std::chrono::duration<double> elapsed = Clock::now() - begin;

@@ -21,6 +21,7 @@ struct Listing {
   std::vector<std::int32_t> class_of_column;  ///< empty: the identity
   std::vector<ImageRef> items;
   std::vector<std::int32_t> targets;
+  std::vector<std::vector<std::int32_t>> labels;   ///< of the kind multilabel
   std::vector<std::vector<std::string>> captions;  ///< of the kind retrieval
   std::vector<Grouping> groupings;
 };
@@ -54,6 +55,7 @@ struct ShardSample {
   ImageRef image;                    ///< bytes < 0: the group has no image
   std::optional<std::string> label;  ///< content of the .cls member
   std::optional<std::string> text;   ///< content of the .txt member
+  std::optional<std::string> array;  ///< content of the .npy member
 };
 
 /// The groups of a plain tar in order. Throws DataError naming the shard.

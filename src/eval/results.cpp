@@ -76,6 +76,11 @@ Json to_json(const SetResult& set) {
     json[g.name + "_correct"] = g.correct;
   }
   if (set.retrieval) add_recalls(json, *set.retrieval);
+  if (set.multilabel) {
+    json["mean_average_precision"] = or_null(set.multilabel->mean);
+    json["class_average_precision"] = set.multilabel->average_precision;
+    json["class_positives"] = set.multilabel->positives;
+  }
   if (set.probe) {
     json["train"] = o.train;
     json["train_n"] = set.probe->train_n;
@@ -130,6 +135,27 @@ std::string places_csv(const RetrievalResult& r) {
   return csv;
 }
 
+/// `labels`: places of the image's classes, by spaces. Scores with all their digits.
+std::string scores_csv(const MultilabelResult& r) {
+  const std::size_t classes = r.average_precision.size();
+  std::string csv = "key,labels";
+  for (std::size_t c = 0; c < classes; ++c) csv += str(",score", c);
+  csv += '\n';
+  for (std::size_t i = 0; i < r.keys.size(); ++i) {
+    csv += csv_cell(r.keys[i]) + ',';
+    for (std::size_t k = 0; k < r.labels[i].size(); ++k)
+      csv += str(k > 0 ? " " : "", r.labels[i][k]);
+    for (std::size_t c = 0; c < classes; ++c) {
+      char score[32];
+      std::snprintf(score, sizeof score, ",%.9g",
+                    static_cast<double>(r.scores_NC[i * classes + c]));
+      csv += score;
+    }
+    csv += '\n';
+  }
+  return csv;
+}
+
 std::string percent(const std::optional<double>& share) {
   if (!share) return "-";
   char text[32];
@@ -156,6 +182,8 @@ void write_results(const EvalResults& results, const std::string& dir) {
   for (const SetResult& set : results.sets) {
     if (set.retrieval) {
       write(set, "retrieval", places_csv(*set.retrieval));
+    } else if (set.multilabel) {
+      write(set, "multilabel", scores_csv(*set.multilabel));
     } else {
       write(set, "predictions", predictions_csv(set));
     }
@@ -200,7 +228,7 @@ Rows accuracy_rows(const EvalResults& results) {
   Rows rows = {
       {"set", "n", "classes", "top1 %", "95 %", "top5 %", "mean/class %", "95 %", "skipped"}};
   for (const SetResult& set : results.sets) {
-    if (set.retrieval) continue;
+    if (set.retrieval || set.multilabel) continue;
     rows.push_back({set.options.name, std::to_string(set.n), std::to_string(set.classes()),
                     percent(set.top1), percent(set.ci95), percent(set.top5),
                     percent(set.mean_per_class), percent(set.mean_per_class_ci95),
@@ -226,6 +254,16 @@ Rows recall_rows(const EvalResults& results) {
   return rows;
 }
 
+Rows precision_rows(const EvalResults& results) {
+  Rows rows = {{"multilabel", "images", "classes", "mean average precision %", "skipped"}};
+  for (const SetResult& set : results.sets) {
+    if (!set.multilabel) continue;
+    rows.push_back({set.options.name, std::to_string(set.n), std::to_string(set.classes()),
+                    percent(set.multilabel->mean), std::to_string(set.skipped)});
+  }
+  return rows;
+}
+
 /// Sets that have groups: what their papers report.
 Rows group_rows(const EvalResults& results) {
   Rows rows = {{"worst group", "of", "accuracy %", "is", "macro F1 %"}};
@@ -241,7 +279,8 @@ Rows group_rows(const EvalResults& results) {
 }  // namespace
 
 std::string print_table(const EvalResults& results) {
-  return align(accuracy_rows(results)) + align(group_rows(results)) + align(recall_rows(results));
+  return align(accuracy_rows(results)) + align(group_rows(results)) + align(recall_rows(results)) +
+         align(precision_rows(results));
 }
 
 }  // namespace plumbline

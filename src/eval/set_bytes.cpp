@@ -34,6 +34,7 @@ std::string pack(const EvalSet& set) {
                                {"columns", set.class_of_column},
                                {"items", list_items(set.items)},
                                {"targets", set.targets},
+                               {"labels", set.labels},
                                {"captions", set.captions},
                                {"groupings", std::move(groupings)},
                                {"train", list_items(set.train.items)},
@@ -54,6 +55,7 @@ EvalSet unpack(const std::string& bytes, const EvalSetOptions& options) {
   json.at("prompts").get_to(set.prompts);
   json.at("columns").get_to(set.class_of_column);
   json.at("targets").get_to(set.targets);
+  json.at("labels").get_to(set.labels);
   json.at("captions").get_to(set.captions);
   for (const auto& g : json.at("groupings")) {
     set.groupings.push_back({g.at(0), g.at(1), g.at(2), g.at(3)});

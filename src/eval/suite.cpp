@@ -26,8 +26,11 @@ struct KeyRule {
 };
 
 bool of_probe(const EvalSetOptions& set) { return set.kind == "linear_probe"; }
-bool of_zero_shot(const EvalSetOptions& set) { return set.kind == "classification"; }
-bool of_classes(const EvalSetOptions& set) { return set.kind != "retrieval"; }
+bool of_zero_shot(const EvalSetOptions& set) {
+  return set.kind == "classification" || set.kind == "multilabel";
+}
+bool of_names(const EvalSetOptions& set) { return set.kind != "retrieval"; }
+bool of_classes(const EvalSetOptions& set) { return of_names(set) && set.kind != "multilabel"; }
 bool of_objectnet(const EvalSetOptions& set) { return set.layout == "objectnet"; }
 
 constexpr KeyRule kKeyRules[] = {
@@ -35,9 +38,9 @@ constexpr KeyRule kKeyRules[] = {
     {"validation", of_probe, "for the kind linear_probe"},
     {"shots", of_probe, "for the kind linear_probe"},
     {"normalise", of_probe, "for the kind linear_probe"},
-    {"templates", of_zero_shot, "for the kind classification"},
-    {"prompts", of_zero_shot, "for the kind classification"},
-    {"names", of_classes, "for the kinds classification and linear_probe"},
+    {"templates", of_zero_shot, "for the kinds classification and multilabel"},
+    {"prompts", of_zero_shot, "for the kinds classification and multilabel"},
+    {"names", of_names, "for the kinds classification, multilabel and linear_probe"},
     {"classes", of_classes, "for the kinds classification and linear_probe"},
     {"min_images", [](const EvalSetOptions& set) { return set.classes == "present"; },
      "beside 'classes: present'"},
@@ -73,7 +76,7 @@ EvalSetOptions read_set(const ConfigNode& node) {
   node["name"].get(set.name);
   node["layout"].get_choice(set.layout, layout_names());
   node["path"].get_path(set.path);
-  node["kind"].get_choice(set.kind, {"classification", "retrieval", "linear_probe"});
+  node["kind"].get_choice(set.kind, {"classification", "multilabel", "retrieval", "linear_probe"});
   node["reference"].get(set.reference);
   set.role = set.reference.empty() ? "reference" : "shift";
   node["role"].get_choice(set.role, {"reference", "shift"});
@@ -126,6 +129,7 @@ EvalSuite read_suite(const std::string& path, const std::vector<std::string>& ov
   EvalSuite suite;
   suite.path = path;
   node["templates"].get_path(suite.templates);
+  node["classifier_cache"].get_path(suite.classifier_cache);
   const ConfigNode sets = node["sets"];
   if (!sets.is_sequence() || sets.items().empty()) {
     throw UsageError(str(path, ": 'sets' must be a list of at least one test set"));

@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "data/tar_reader.h"
 #include "eval/layouts.h"
+#include "eval/multilabel.h"
 #include "plumbline/error.h"
 
 namespace plumbline {
@@ -72,9 +73,10 @@ void visit_shard(const std::string& path, const std::function<void(const ShardSa
     if (!member->regular) continue;
     auto [key, suffix] = split_member(member->name);
     if (open && key != sample.key) visit(sample);
-    if (!open || key != sample.key) sample = {key, {}, std::nullopt, std::nullopt};
+    if (!open || key != sample.key) sample = {key, {}, std::nullopt, std::nullopt, std::nullopt};
     open = true;
     if (suffix == "cls") sample.label = read_text(shard, *member, kLongestLabel);
+    if (suffix == "npy") sample.array = read_text(shard, *member, kLongestText);
     if (suffix == "txt") sample.text = read_text(shard, *member, kLongestText);
     if (is_image_suffix(suffix) && sample.image.bytes < 0) {
       sample.image = {key, path, static_cast<std::int64_t>(member->data_offset),
@@ -94,7 +96,8 @@ void check_type(const fs::path& root, const std::string& kind) {
     const std::vector<std::string> lines = read_lines(file.string(), "the type of the set");
     if (!lines.empty()) type = lines[0];
   }
-  const std::string wanted = kind == "retrieval" ? "retrieval" : "classification";
+  const bool own = kind == "retrieval" || kind == "multilabel";
+  const std::string wanted = own ? kind : "classification";
   if (type != wanted) {
     throw UsageError(str(file.string(), ": the set is of type '", type, "', which the kind ", kind,
                          " cannot score"));
@@ -155,6 +158,13 @@ Listing list_webdataset(const EvalSetOptions& options, const std::string&) {
   const fs::path templates = root / "zeroshot_classification_templates.txt";
   if (fs::exists(templates)) listing.templates = read_lines(templates.string(), "templates");
   visit_split(root / options.split, [&](const ShardSample& sample, const std::string& where) {
+    if (options.kind == "multilabel") {
+      if (!sample.array) throw DataError(where + "has no label (.npy)");
+      listing.items.push_back(sample.image);
+      listing.labels.push_back(
+          read_multi_hot(*sample.array, std::ssize(listing.class_names), where));
+      return;
+    }
     if (!sample.label) throw DataError(where + "has no label (.cls)");
     const std::optional<std::int64_t> label = parse_integer(*sample.label);
     if (!label || *label < 0 || *label >= std::ssize(listing.class_names)) {

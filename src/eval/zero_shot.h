@@ -1,5 +1,5 @@
-// Classifier rows from prompts, remembered between the sets of a suite: five of the ImageNet sets
-// share their 80,000 texts.
+// Classifier rows from prompts, remembered between the sets of a suite (five of the ImageNet sets
+// share their 80,000 texts) and, where the context names a folder, between evaluations.
 #pragma once
 
 #include <map>
@@ -18,12 +18,18 @@ class Classifiers {
 
  private:
   using Prompts = std::vector<std::string>;
-  void encode_missing(const std::vector<Prompts>& missing);
+  void add_missing(const std::vector<Prompts>& missing);
+  [[nodiscard]] std::string encode_all(const std::vector<Prompts>& classes);
+  [[nodiscard]] std::string find_cached(const std::vector<Prompts>& classes);
+  void keep_cached(const std::string& rows);
+  [[nodiscard]] std::string content_key(const std::vector<Prompts>& classes);
   [[nodiscard]] at::Tensor encode_classes(const std::vector<Prompts>& classes, std::size_t first,
                                           std::size_t last);
 
   EvalContext& context_;
   std::map<Prompts, at::Tensor> rows_;  ///< [embed_dim] on the CPU
+  std::string model_key_;               ///< rank 0: describe_text_model, once asked for
+  std::string key_;                     ///< rank 0: of the classes last asked of the cache
 };
 
 }  // namespace plumbline

@@ -8,6 +8,7 @@
 
 #include "core/file.h"
 #include "core/philox.h"
+#include "eval/multilabel.h"
 #include "plumbline/error.h"
 #include "plumbline/eval_suite.h"
 #include "tests/eval/fixture.h"
@@ -126,7 +127,7 @@ Json classification_case(const Recipe& recipe, std::uint64_t seed) {
                       {"names", grouping.groups},
                       {"group_of", grouping.group_of},
                       {"left_out", grouping.left_out}});
-    results["worst_" + grouping.name] = or_null(r.groups[g].worst);
+    results[str("worst_", grouping.name)] = or_null(r.groups[g].worst);
   }
   return {{"kind", "classification"},
           {"name", recipe.name},
@@ -177,6 +178,35 @@ Json retrieval_case(std::int64_t images, std::uint32_t levels, std::uint64_t see
           {"results", results}};
 }
 
+/// Scores without ties, which scikit-learn counts otherwise; the last class has no image.
+Json multilabel_case(std::int64_t n, std::int64_t classes, std::uint64_t seed) {
+  std::vector<float> scores;
+  std::vector<std::vector<std::int32_t>> positives;
+  Json labels = Json::array();
+  for (std::int64_t i = 0; i < n; ++i) {
+    positives.emplace_back();
+    std::vector<int> row;
+    for (std::int64_t c = 0; c < classes; ++c) {
+      const auto at = static_cast<std::uint32_t>(i * classes + c);
+      const bool has = c + 1 < classes && draw(seed, at)[0] % 4 == 0;
+      if (has) positives.back().push_back(static_cast<std::int32_t>(c));
+      row.push_back(has ? 1 : 0);
+      scores.push_back(static_cast<float>(draw(seed, at)[1] % 100000) + (has ? 20000.0F : 0.0F) +
+                       static_cast<float>(at) / 16384.0F);
+    }
+    labels.push_back(row);
+  }
+  const MultilabelResult r = measure_multilabel(scores, positives, classes);
+  return {{"kind", "multilabel"},
+          {"name", str("multilabel of ", n)},
+          {"scores", scores},
+          {"labels", labels},
+          {"results",
+           {{"mean", or_null(r.mean)},
+            {"average_precision", r.average_precision},
+            {"positives", r.positives}}}};
+}
+
 TEST(ScikitLearn, SaysTheSameOfEveryMetric) {
   const std::filesystem::path source(PLUMBLINE_SOURCE_DIR);
   const std::filesystem::path python = source / ".venv/bin/python";
@@ -193,6 +223,7 @@ TEST(ScikitLearn, SaysTheSameOfEveryMetric) {
       cases.push_back(retrieval_case(images, levels, seed++));
     }
   }
+  for (const std::int64_t n : {1, 30, 200}) cases.push_back(multilabel_case(n, 7, seed++));
   const test::TempFolder folder;
   test::write_file(folder / "cases.json", cases.dump());
   const std::string command =
