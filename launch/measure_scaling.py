@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plans against measured runs on this machine's cores, and the scaling of such runs.
 
-  launch/measure_scaling.py models            one rank: step time and peak memory of some models
+  launch/measure_scaling.py models            one rank, one thread: step time and peak memory
   launch/measure_scaling.py ranks             1, 2 and 4 ranks: the same batch, the same rows a rank
   launch/measure_scaling.py curve [--set K=V] the planned curve to 1024 GPUs of ViT-B-32
 
@@ -34,8 +34,8 @@ log: {{every_steps: 1, tensorboard: false}}
 """
 
 # Name, pairs a step, pixels of a picture.
-MODELS = [("tiny-vit", 256, 32), ("pictures-rn24", 64, 64), ("ViT-S-32-alt", 32, 224),
-          ("ViT-B-32", 16, 224), ("RN50", 8, 224)]
+MODELS = [("tiny-vit", 256, 32), ("pictures-rn24", 64, 64), ("ViT-S-32-alt", 16, 224),
+          ("ViT-B-32", 8, 224), ("RN50", 4, 224)]
 
 
 def write_run(folder, **values):
@@ -53,7 +53,7 @@ def planned(path, *arguments):
 
 
 def run(path, ranks=1):
-    """(median seconds of a step, peak resident bytes of a single rank) of a training run."""
+    """(median seconds of a step, what its processes used) of a training run."""
     command = [PROGRAM, "train", str(path)]
     if ranks > 1:
         command = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
@@ -65,23 +65,28 @@ def run(path, ranks=1):
         raise SystemExit(f"error: {' '.join(command)}: {process.stderr.read().strip()}")
     lines = (path.parent / "run" / "metrics.jsonl").read_text().splitlines()
     times = sorted(json.loads(line)["step_ms"] / 1000 for line in lines[2:])
-    return times[len(times) // 2], usage.ru_maxrss * 1024
+    return times[len(times) // 2], usage
 
 
 def measure_models():
+    """By CPU time, from runs of 3 and of 7 steps: other work on the machine does not enter it."""
     print("| model | pairs a step | planned ms | measured ms | error | planned MB | measured MB "
           "| error |\n|---|---|---|---|---|---|---|---|")
     for model, batch, size in MODELS:
-        with tempfile.TemporaryDirectory() as folder:
-            path = write_run(folder, model=model, batch=batch, size=size, steps=8,
-                             threads=os.cpu_count())
-            plan = planned(path, "--device", "cpu")
-            seconds, resident = run(path)
-        # The loader's bound and the checkpoint, which is written at the end, are no part of a step.
+        cpu = {}
+        for steps in (3, 7):
+            with tempfile.TemporaryDirectory() as folder:
+                path = write_run(folder, model=model, batch=batch, size=size, steps=steps,
+                                 threads=1)
+                plan = planned(path, "--device", "cpu")
+                _, usage = run(path)
+            cpu[steps] = usage.ru_utime + usage.ru_stime
+        seconds, resident = (cpu[7] - cpu[3]) / 4, usage.ru_maxrss * 1024
+        # The loader's bound is no part of what a run of generated pictures uses.
         memory = sum(part["bytes"] for part in plan["memory"]["parts"]
                      if not part["name"].startswith("loader"))
         step = plan["step"]["seconds"]
-        print(f"| {model} | {batch} | {1e3 * step:.1f} | {1e3 * seconds:.1f} | "
+        print(f"| {model} | {batch} | {1e3 * step:.0f} | {1e3 * seconds:.0f} | "
               f"{100 * (step / seconds - 1):+.0f} % | {memory / 1e6:.0f} | {resident / 1e6:.0f} | "
               f"{100 * (memory / resident - 1):+.0f} % |", flush=True)
 

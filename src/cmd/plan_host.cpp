@@ -11,8 +11,7 @@
 namespace plumbline {
 namespace {
 
-/// Share of its roofline that a training step reaches on CPUs: fitted to the runs of
-/// docs/explanation/scaling.md.
+/// Share of its roofline that a training step reaches on CPUs: docs/explanation/scaling.md.
 constexpr double kOfRoofline = 0.8;
 constexpr double kSeconds = 0.1;
 
