@@ -28,7 +28,7 @@ struct StepMetrics {
   double busy_ms_min = 0, busy_ms_max = 0;
   std::int64_t slowest_rank = 0;
   double power_w = -1;  ///< < 0: null
-  double mfu = -1;  ///< < 0: null
+  double mfu = -1;      ///< < 0: null
   double rss_mb = 0;
   double gpu_mb = -1;  ///< < 0: null
   std::int64_t bad_samples = 0;

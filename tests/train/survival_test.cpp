@@ -60,7 +60,8 @@ TEST(Guard, StepsThatAreNotFiniteAreSkippedThenRolledBackThenGivenUp) {
   for (std::int64_t k = 14; k < 17; ++k) EXPECT_EQ(guard.judge(k, kNan, 1), Health::not_finite);
   ASSERT_TRUE(guard.wants_rollback());
   EXPECT_FALSE(guard.may_roll_back()) << "nan.max_rollbacks is 1";
-  EXPECT_EQ(guard.choose({13, 10, 8}), 13) << "not 10, which the first rollback undid";
+  EXPECT_EQ(guard.choose({13, 10, 8}), 8) << "not 10, which the first rollback undid";
+  EXPECT_EQ(guard.choose({13, 10}), 13);
 }
 
 TEST(Guard, AGoodStepEndsTheCount) {
@@ -76,11 +77,11 @@ TEST(Guard, AGoodStepEndsTheCount) {
 TEST(Guard, ASpikeIsFarAboveTheMeanOfLossOrNorm) {
   Guard guard({}, spikes("log"));
   EXPECT_EQ(guard.judge(1, 100, 1), Health::good) << "nothing is known yet";
-  train_well(guard, 2, 60);
-  EXPECT_EQ(guard.judge(62, 2.3, 1), Health::good);
-  EXPECT_EQ(guard.judge(63, 9, 1), Health::spike);
-  EXPECT_EQ(guard.judge(64, 2, 50), Health::spike);
-  EXPECT_EQ(guard.judge(65, 0.1, 0.1), Health::good) << "falling is no spike";
+  train_well(guard, 2, 200);
+  EXPECT_EQ(guard.judge(202, 2.3, 1), Health::good);
+  EXPECT_EQ(guard.judge(203, 9, 1), Health::spike);
+  EXPECT_EQ(guard.judge(204, 2, 50), Health::spike);
+  EXPECT_EQ(guard.judge(205, 0.1, 0.1), Health::good) << "falling is no spike";
   EXPECT_FALSE(guard.skips(Health::spike));
   EXPECT_FALSE(guard.wants_rollback()) << "log only";
 }
