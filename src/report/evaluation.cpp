@@ -29,6 +29,12 @@ std::optional<Interval> interval_at(const Json& json, const char* key) {
   return Interval{(*pair)[0], (*pair)[1]};
 }
 
+// Of results.json, in the order of the page.
+constexpr const char* kOtherMeasures[] = {
+    "macro_f1",       "worst_region",          "worst_year",    "image_recall@1",
+    "image_recall@5", "image_recall@10",       "text_recall@1", "text_recall@5",
+    "text_recall@10", "mean_average_precision"};
+
 void check_share(const std::optional<double>& share, const SetAccuracy& set, const char* key) {
   if (share && !(*share >= 0 && *share <= 1)) {
     throw DataError(str("set '", set.name, "' has ", key, " = ", *share, ", which is no fraction"));
@@ -83,6 +89,11 @@ SetAccuracy read_set(const Json& json) {
   const std::size_t classes = set.class_n.size();
   if (set.class_correct.size() != classes || (classes > 0 && set.class_names.size() != classes)) {
     throw DataError(str("set '", set.name, "' has class lists of different lengths"));
+  }
+  for (const char* key : kOtherMeasures) {
+    const auto value = optional_at<double>(json, key);
+    check_share(value, set, key);
+    if (value) set.others.emplace_back(key, *value);
   }
   fill_intervals(set);
   return set;

@@ -116,6 +116,7 @@ std::vector<SetExamples> pick_examples(const Evaluation& evaluation,
                                        const PictureReader& read_pictures) {
   std::vector<SetExamples> all;
   for (const SetAccuracy& set : evaluation.sets) {
+    if (set.kind == "retrieval" || set.kind == "multilabel") continue;  // no class a picture
     SetExamples& out = all.emplace_back();
     out.set = set.name;
     const std::string path = evaluation.folder + "/predictions/" + set.name + ".csv";

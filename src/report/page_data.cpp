@@ -33,6 +33,8 @@ std::string utc(double seconds) {
 }
 
 Json set_to_json(const SetAccuracy& set, const std::string& column) {
+  Json others = Json::object();
+  for (const auto& [name, value] : set.others) others[name] = finite(value);
   return {{"name", set.name},
           {"column", column},
           {"kind", set.kind},
@@ -50,6 +52,7 @@ Json set_to_json(const SetAccuracy& set, const std::string& column) {
           {"skipped", set.skipped},
           {"top1", or_null(set.top1)},
           {"top5", or_null(set.top5)},
+          {"others", others},
           {"mean_per_class", or_null(set.mean_per_class)},
           {"top1_ci95", or_null(set.ci95)},
           {"mean_per_class_ci95", or_null(set.mean_per_class_ci95)},

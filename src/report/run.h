@@ -22,6 +22,9 @@ struct SetAccuracy {
   std::optional<Interval> ci995, mean_per_class_ci995;  ///< the bars of plots
   std::vector<std::string> class_names;
   std::vector<std::int64_t> class_n, class_correct;
+  /// Shares that are no accuracy over classes, under their names: recalls, macro_f1, worst_region
+  /// ...
+  std::vector<std::pair<std::string, double>> others;
 };
 
 /// How the weights of an evaluated checkpoint were made from those of others.

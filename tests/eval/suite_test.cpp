@@ -102,9 +102,12 @@ TEST(Suite, AKeyWhereItMeansNothingIsRefused) {
            {"imagenet_r", "head: own", "is only for the layout objectnet"},
            {"imagefolder", "border_px: 0", "is only for the layout objectnet"},
            {"imagefolder", "min_images: 5", "beside 'classes: present'"},
-           {"webdataset", "kind: retrieval, templates: photo", "for the kinds classification and multilabel"},
-           {"webdataset", "kind: retrieval, classes: present", "for the kinds classification and linear_probe"},
-           {"webdataset", "kind: linear_probe, prompts: x", "for the kinds classification and multilabel"},
+           {"webdataset", "kind: retrieval, templates: photo",
+            "for the kinds classification and multilabel"},
+           {"webdataset", "kind: retrieval, classes: present",
+            "for the kinds classification and linear_probe"},
+           {"webdataset", "kind: linear_probe, prompts: x",
+            "for the kinds classification and multilabel"},
            {"webdataset", "prompts: x, templates: photo", "give one of them"}}) {
     const std::string said = refused(layout, keys);
     EXPECT_NE(said.find(says), std::string::npos) << keys << ": " << said;

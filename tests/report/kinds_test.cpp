@@ -162,6 +162,35 @@ TEST_F(Kinds, SupervisedRunsMakeABaseline) {
   EXPECT_EQ(seen, 4);
 }
 
+TEST_F(Kinds, RecallsAndOtherMeasuresReachThePage) {
+  const std::string folder = write_evaluation(path("a"), "contrastive", 0.5, 0.4);
+  Json json = Json::parse(read_file(folder + "/results.json"));
+  json["sets"].push_back({{"name", "captions"},
+                          {"kind", "retrieval"},
+                          {"n", 40},
+                          {"top1", nullptr},
+                          {"image_recall@1", 0.25},
+                          {"text_recall@10", nullptr}});
+  json["sets"].push_back({{"name", "several"},
+                          {"kind", "multilabel"},
+                          {"n", 30},
+                          {"top1", nullptr},
+                          {"mean_average_precision", 0.625}});
+  json["sets"][1]["worst_region"] = 0.125;
+  write("a/results.json", json.dump());
+  (void)report({folder});
+  const Json data = page_data();
+  const Json& sets = data["runs"][0]["evaluations"][0]["sets"];
+  EXPECT_TRUE(sets[0]["others"].empty());
+  EXPECT_EQ(sets[1]["others"], Json({{"worst_region", 0.125}}));
+  EXPECT_EQ(sets[2]["others"], Json({{"image_recall@1", 0.25}}));
+  EXPECT_EQ(sets[3]["others"], Json({{"mean_average_precision", 0.625}}));
+  EXPECT_EQ(data["runs"][0]["examples"].size(), 2U) << "of the sets that have classes";
+  json["sets"][3]["mean_average_precision"] = 62.5;
+  write("a/results.json", json.dump());
+  EXPECT_THROW((void)report({folder}), DataError);
+}
+
 TEST_F(Kinds, TwoSupervisedRunsMakeNone) {
   (void)report({write_evaluation(path("a"), "supervised", 0.5, 0.4),
                 write_evaluation(path("b"), "supervised", 0.6, 0.5)});

@@ -50,6 +50,25 @@ function drawResults() {
                 `${chosen.transform} axes.` : "")]);
 }
 
+// What is no accuracy over classes: one column a measure that some set has.
+function drawOthers() {
+  const measures = [...new Set(allSets.flatMap(set => Object.keys(set.others)))].filter(
+      name => name !== "macro_f1" || allSets.some(set => set.layout === "iwildcam"));
+  if (measures.length === 0) return;
+  const rows = data.runs.flatMap(run => run.evaluations.flatMap(evaluation =>
+      chosen.rows === "newest" && evaluation !== newestOf(run) ? [] :
+      evaluation.sets.filter(set => measures.some(name => name in set.others)).map(set => [
+        textCell(set.name), textCell(run.name), {value: evaluation.step, show: count(evaluation.step)},
+        {value: set.n, show: count(set.n)}, ...measures.map(name => shareCell(set.others[name] ?? null))])));
+  addTable(byId("table-results"), "other-measures", [
+    {name: "set", text: true}, {name: "run", text: true}, {name: "step"}, {name: "n"},
+    ...measures.map(name => ({name: `${name.replaceAll("_", " ").replace("@", " @ ")} %`, csv: name}))], rows, [
+    element("b", {}, "Other measures. "),
+    "Recall at k: image, the share of captions whose image is among the first k; text, the share of images " +
+    "with one of their captions among the first k. Worst region and year: least accuracy of a group with images. " +
+    "Macro F1: mean over the classes that occur. Mean average precision: over all classes."]);
+}
+
 function drawFits() {
   const parent = byId("fits");
   parent.replaceChildren();
@@ -190,7 +209,7 @@ function drawClasses() {
 function addTables() {
   if (evaluatedRuns().length > 0) {
     byId("results").hidden = false;
-    redraws.push(drawResults);
+    redraws.push(drawResults, drawOthers);
   }
   redraws.push(drawFits, drawModels, drawArms);
   drawClasses();
