@@ -167,11 +167,13 @@ TEST_F(Import, TrainingFileKeepsMomentsUnderBothGroupRules) {
   const auto text = [](const std::string& name) { return !name.starts_with("visual."); };
   for (const std::string rule : {"openclip3", "openclip4"}) {
     for (const bool locked : {false, true}) {
-      const TrainingState state = locked ? trained(model, rule, text) : trained(model, rule, all);
+      TrainingState state = locked ? trained(model, rule, text) : trained(model, rule, all);
+      if (locked) state.average = make(small_config(), 6).tensors;
       write_openclip_training(path("epoch_3.pt"), model, state);
       const ImportedModel imported = import_model(path("epoch_3.pt"), config);
       expect_equal(imported.model->state_dict(), model.tensors);
       expect_equal(imported.moments, state.moments);
+      expect_equal(imported.average, state.average);
       EXPECT_EQ(imported.optimizer.decay_rule, rule);
       EXPECT_EQ(imported.optimizer.weight_decay, 0.1);
       EXPECT_EQ(imported.optimizer.beta2, 0.95);
