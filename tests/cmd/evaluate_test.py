@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from pictures import write_png
-from program import ROOT, ProgramTest
+from program import ROOT, ProgramTest, read_metrics
 
 
 def read_safetensors(path):
@@ -53,6 +53,54 @@ class Evaluate(ProgramTest):
         self.assertEqual(written[0], written[3])
         keys = [line.split(",")[0] for line in written[0][0].splitlines()[1:]]
         self.assertEqual(len(set(keys)), 25)
+
+    def test_classifier_weights_are_kept_for_the_next_evaluation(self):
+        cache = self.folder / "cache"
+        suite = self.suite.read_text()
+        self.suite.write_text(f"classifier_cache: '{cache}'\n" + suite)
+
+        def predictions(out, **options):
+            self.evaluate(self.folder / out, **options)
+            return (self.folder / out / "predictions" / "s.csv").read_text()
+
+        first = predictions("a", ranks=2)
+        kept = list(cache.iterdir())
+        self.assertEqual([path.suffix for path in kept], [".rows"])
+        # Rows of other weights would be another file; these are read, at any number of ranks.
+        written = kept[0].stat().st_ino
+        for out, ranks in (("b", 0), ("c", 3)):
+            self.assertEqual(predictions(out, ranks=ranks), first)
+            self.assertEqual([path.stat().st_ino for path in cache.iterdir()], [written])
+        # Damaged, it is computed again.
+        kept[0].write_bytes(kept[0].read_bytes()[:-1] + b"?")
+        self.assertEqual(predictions("d"), first)
+        self.assertNotEqual([path.stat().st_ino for path in cache.iterdir()], [written])
+        for path in cache.iterdir():
+            path.unlink()
+        self.suite.write_text("classifier_cache: off\n" + suite)
+        self.assertEqual(predictions("e"), first)
+        self.assertEqual(list(cache.iterdir()), [])
+
+    def test_evaluating_during_training_changes_no_bit(self):
+        evaluated = ["--set", "evaluate.every_steps=2", "--set", f"evaluate.suite={self.suite}"]
+        for model in ("tiny-vit", "tiny-rn"):  # the second has batch normalisation
+            runs = []
+            for more in ([], evaluated):
+                name = f"{model}-{len(more)}"
+                self.plumbline("train", self.run_file(name, 5), "--set", f"model.name={model}",
+                               "--set", "model.patch_dropout=" + ("0.5" if model == "tiny-vit" else "0"),
+                               *more, ranks=2)
+                curve = [{key: row[key] for key in ("step", "samples", "loss", "grad_norm", "logit_scale", "lr")}
+                         for row in read_metrics(self.folder / name)]
+                checkpoint = self.folder / name / "checkpoints" / "step-00000005"
+                runs.append((curve, {path.name: path.read_bytes()
+                                     for path in checkpoint.glob("*.safetensors")}))
+            self.assertEqual(len(runs[0][0]), 5)
+            self.assertGreater(len(runs[0][1]), 1, "weights and moments")
+            self.assertEqual(runs[0][0], runs[1][0], model)
+            self.assertEqual(runs[0][1], runs[1][1], model)
+            steps = sorted(path.name for path in (self.folder / name / "evaluation").iterdir())
+            self.assertEqual(steps, ["step-00000002", "step-00000004", "step-00000005"])
 
     def test_a_wrong_out_is_told_before_any_work(self):
         (self.folder / "file").write_text("")

@@ -38,6 +38,11 @@ def article(name):
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 
+def loaded_names(out):
+    """Names of the evaluated sets; each has one table."""
+    return [entry["name"] for entry in json.loads((out / "results.json").read_text())["sets"]]
+
+
 @unittest.skipIf(MISSING, MISSING)
 class Layouts(ProgramTest):
     def setUp(self):
@@ -143,12 +148,15 @@ class Layouts(ProgramTest):
                         "kind": "linear_probe", "train": "train"})
         entries.append({"name": "captions", "layout": "webdataset", "path": str(data / "t"),
                         "kind": "retrieval"})
+        entries.append({"name": "several", "layout": "webdataset", "path": str(data / "m"),
+                        "kind": "multilabel", "templates": "photo"})
         for entry in entries:
             if entry["name"] not in ("iwildcam", "fmow", "webdataset", "probe", "captions"):
                 entry["templates"] = "photo"
         (self.folder / "suite.yaml").write_text(yaml.safe_dump(
             {"classifier_cache": "off", "sets": entries}))
-        return entries, expected, layouts.retrieval(data / "t")
+        return (entries, expected, layouts.retrieval(data / "t"),
+                layouts.multilabel(data / "m", layouts.NAMES[:5]))
 
     def evaluate(self, ranks):
         out = self.folder / f"out{ranks}"
@@ -185,6 +193,23 @@ class Layouts(ProgramTest):
             self.assertAlmostEqual(results[f"image_recall@{k}"], np.mean(np.array(of_texts) < k))
             self.assertAlmostEqual(results[f"text_recall@{k}"], np.mean(np.array(of_images) < k))
 
+    def check_multilabel(self, out, results, items):
+        """Scores are the peer's; average precision of the written scores is scikit-learn's."""
+        with (out / "multilabel" / "several.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([row["key"] for row in rows], [key for key, _, _ in items])
+        hot = np.stack([label for _, _, label in items])
+        self.assertEqual([[int(c) for c in row["labels"].split()] for row in rows],
+                         [np.flatnonzero(label).tolist() for label in hot])
+        scores = np.array([[float(row[f"score{c}"]) for c in range(5)] for row in rows])
+        peer = self.logits(self.features([data for _, data, _ in items]), layouts.NAMES[:5], PHOTO)
+        self.assertLess(np.abs(scores - peer.numpy()).max(), 2e-4)
+        expected = [metrics.average_precision_score(hot[:, c], scores[:, c]) if hot[:, c].any() else 0
+                    for c in range(5)]
+        np.testing.assert_allclose(results["class_average_precision"], expected, atol=1e-12)
+        self.assertAlmostEqual(results["mean_average_precision"], np.mean(expected), places=12)
+        self.assertEqual(results["class_positives"], hot.sum(0).tolist())
+
     def check_groups(self, results, items, first):
         """WILDS: the least accuracy of the groups that have images; unknown countries do not count."""
         right = np.array([guess == item[2] for guess, item in zip(first, items)])
@@ -198,7 +223,7 @@ class Layouts(ProgramTest):
     # ---- the test ------------------------------------------------------------------------------
 
     def test_every_layout_at_every_world_size(self):
-        entries, expected, captions = self.write_sets()
+        entries, expected, captions, several = self.write_sets()
         outs = [self.evaluate(ranks) for ranks in (0, 2, 3)]
         results = json.loads((outs[0] / "results.json").read_text())["sets"]
         self.assertEqual([r["name"] for r in results], [entry["name"] for entry in entries])
@@ -223,12 +248,13 @@ class Layouts(ProgramTest):
         self.assertEqual(results["v2-top-images"]["variant"], "top-images")
         self.assertEqual((results["probe"]["train_n"], results["probe"]["n"]), (60, 23))
         self.check_retrieval(outs[0], results["captions"], captions)
+        self.check_multilabel(outs[0], results["several"], several)
         self.check_other_worlds(outs)
 
     def check_other_worlds(self, outs):
         """No number and no prediction depends on the ranks; each image is counted once."""
         files = sorted(path.relative_to(outs[0]) for path in outs[0].rglob("*.csv"))
-        self.assertEqual(len(files), 16)
+        self.assertEqual(len(files), len(loaded_names(outs[0])))
         for other in outs[1:]:
             for file in files:
                 self.assertEqual((outs[0] / file).read_text(), (other / file).read_text(), file)

@@ -184,6 +184,23 @@ def webdataset(root, names, per_split):
     return found
 
 
+def multilabel(root, names):
+    """A multi-hot vector an image, as numpy writes it. Returns (key, bytes, vector); the last class
+    has no image."""
+    write(root / "dataset_type.txt", "multilabel\n")
+    write(root / "classnames.txt", "".join(f"{name}\n" for name in names))
+    write(root / "test" / "nshards.txt", "1\n")
+    items = []
+    with tarfile.open(root / "test" / "0.tar", "w") as tar:
+        for i in range(17):
+            hot = np.array([(i + c) % 3 == 0 and c + 1 < len(names) for c in range(len(names))], np.int64)
+            data, key, label = encode(picture(i, i % CLASSES)), f"s{i:07d}", io.BytesIO()
+            np.save(label, hot)
+            add_members(tar, [(f"{key}.npy", label.getvalue()), (f"{key}.webp", data)])
+            items.append((key, data, hot))
+    return items
+
+
 def retrieval(root):
     """One to three captions an image. Returns (key, bytes, captions)."""
     write(root / "dataset_type.txt", "retrieval\n")

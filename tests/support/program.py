@@ -64,8 +64,12 @@ def command(*arguments, ranks=0):
     return [*launcher, str(BINARY), *map(str, arguments)]
 
 
+# What programs of this test run keep for each other; nothing of earlier ones, nothing for the user's.
+CACHE = tempfile.TemporaryDirectory(prefix="plumbline_cache_")
+
+
 def environment():
-    return {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1",
+    return {**os.environ, "OMP_NUM_THREADS": "1", "NO_COLOR": "1", "XDG_CACHE_HOME": CACHE.name,
             "PLUMBLINE_ASSETS": str(ROOT / "assets")}
 
 
