@@ -1,4 +1,5 @@
-// The ranks of a job. Back ends: MPI (host memory), NCCL (GPU memory), in-process (threads, tests).
+// The ranks of a job. Back ends: MPI and TCP (host memory), NCCL (GPU memory), in-process (threads,
+// tests).
 // Every rank must issue the same collectives in the same order.
 #pragma once
 
@@ -167,10 +168,11 @@ class MpiSession {
   int exceptions_ = 0;  ///< in flight when the session began
 };
 
-/// The host communicator of this process: MPI under a launcher, else one rank. MPI calls belong to
-/// the thread that made the session. Throws UsageError when the environment (OMPI_COMM_WORLD_SIZE,
-/// PMI_SIZE, SLURM_STEP_NUM_TASKS or WORLD_SIZE) announces more ranks than the communicator has,
-/// since each process would then train a model of its own.
+/// The host communicator of this process: MPI under its launcher, TCP where the environment names
+/// the ranks (torchrun, Slurm; PLUMBLINE_BOOTSTRAP=auto|mpi|env), else one rank. MPI calls belong
+/// to the thread that made the session. Throws UsageError when the environment
+/// (OMPI_COMM_WORLD_SIZE, PMI_SIZE, SLURM_STEP_NUM_TASKS or WORLD_SIZE) announces more ranks than
+/// the communicator has, since each process would then train a model of its own.
 [[nodiscard]] std::unique_ptr<Communicator> make_host_communicator(const MpiSession& session);
 
 /// NCCL over the ranks of `host`, which must outlive it, on CUDA device `device`, which becomes the
