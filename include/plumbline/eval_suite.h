@@ -106,6 +106,13 @@ struct EvalSet {
   [[nodiscard]] std::int64_t size() const { return static_cast<std::int64_t>(items.size()); }
 };
 
+/// The prompts of each class: every template with the class's name in its place.
+///   templates  openai80 | simple | photo | name-only | a file with {c} in each line | a JSON file
+///              with a list of prompts for each class
+/// Throws UsageError naming the file and line of a bad template.
+[[nodiscard]] std::vector<std::vector<std::string>> class_prompts(
+    const std::vector<std::string>& names, const std::string& templates, const std::string& assets);
+
 /// Lists images and labels and fills the prompts. `suite_templates` as in EvalSuite; `assets` holds
 /// class names, wnids and templates (empty: the places of find_asset). Throws UsageError for
 /// missing or unexpected class folders and unknown options, DataError naming shard and key for a

@@ -10,7 +10,9 @@
 #include "ops/device.h"
 #include "plumbline/eval.h"
 #include "train/merge.h"
+#include "train/run_config.h"
 #include "train/trained_model.h"
+#include "train/zero_shot_head.h"
 
 namespace plumbline {
 namespace {
@@ -43,6 +45,26 @@ Checkpoint read_input(const std::string& path) {
   return checkpoint;
 }
 
+/// The checkpoint at `path`, made a classifier of the classes of `like` where that is one and it is
+/// not: WiSE-FT mixes a fine-tuned classifier with what the model before did zero-shot.
+Checkpoint read_as(const std::string& path, const Checkpoint& like, const std::string& like_path) {
+  Checkpoint checkpoint = read_input(path);
+  const ModelOptions classifier = parse_model(like.model_json, like_path);
+  if (classifier.class_names.empty() ||
+      !parse_model(checkpoint.model_json, path).class_names.empty()) {
+    return checkpoint;
+  }
+  TrainedModel clip = open_checkpoint(path);
+  const RunConfig run = parse_run(like.config_yaml, like_path);
+  const auto alone = make_single_communicator();
+  checkpoint.model = zero_shot_classifier(
+      clip, classifier, class_prompts(classifier.class_names, run.model.init_templates, ""), *alone,
+      at::kCPU);
+  checkpoint.model_json = like.model_json;
+  checkpoint.config_yaml = like.config_yaml;
+  return checkpoint;
+}
+
 Json describe_inputs(const std::vector<std::string>& paths) {
   Json list = Json::array();
   for (const std::string& path : paths) list.push_back({{"checkpoint", resolve_checkpoint(path)}});
@@ -69,8 +91,8 @@ Json output_entry(const std::string& dir, const std::string& folder) {
 void merge_interpolate(const Arguments& arguments) {
   const std::vector<double> alphas = parse_alphas(arguments.alpha);
   check_out(arguments.out);
-  Checkpoint first = read_input(arguments.a);
   const Checkpoint second = read_input(arguments.b);
+  Checkpoint first = read_as(arguments.a, second, arguments.b);
   check_mergeable(first, arguments.a, second, arguments.b);
   const NamedTensors theta0 = std::move(first.model);
   Json json = {{"merge", "interpolate"},

@@ -65,18 +65,9 @@ void check_templates(const std::vector<std::string>& templates, const std::strin
   }
 }
 
-std::vector<std::string> find_templates(const std::string& name, const Listing& listing,
-                                        const EvalSetOptions& options, const std::string& assets) {
+std::vector<std::string> find_templates(const std::string& name, const std::string& assets) {
   if (name == "photo") return {"a photo of a {c}."};
   if (name == "name-only") return {"{c}"};
-  if (name == "own") {
-    if (listing.templates.empty()) {
-      throw UsageError(
-          str(options.where, "asks for its own templates, but ", options.path, " brings none"));
-    }
-    check_templates(listing.templates, options.path + "/zeroshot_classification_templates.txt");
-    return listing.templates;
-  }
   const bool preset = name == "openai80" || name == "simple";
   const std::string path = preset ? asset_path(assets, "templates/" + name + ".txt") : name;
   std::vector<std::string> templates = read_lines(path, "templates");
@@ -107,6 +98,15 @@ Prompts read_json_prompts(const std::string& path, const std::vector<std::string
   }
 }
 
+Prompts fill_all(const std::vector<std::string>& templates, const std::vector<std::string>& names) {
+  Prompts prompts;
+  for (const std::string& name : names) {
+    std::vector<std::string>& of_class = prompts.emplace_back();
+    for (const std::string& text : templates) of_class.push_back(fill(text, name));
+  }
+  return prompts;
+}
+
 void make_prompts(EvalSet& set, const Listing& listing, const std::string& suite_templates,
                   const std::string& assets) {
   const EvalSetOptions& o = set.options;
@@ -116,14 +116,14 @@ void make_prompts(EvalSet& set, const Listing& listing, const std::string& suite
                   : !o.templates.empty() ? o.templates
                                          : suite_templates;
   if (set.templates.empty()) set.templates = listing.templates.empty() ? "openai80" : "own";
-  if (fs::path(set.templates).extension() == ".json") {
-    set.prompts = read_json_prompts(set.templates, names);
-    return;
-  }
-  const std::vector<std::string> templates = find_templates(set.templates, listing, o, assets);
-  for (const std::string& name : names) {
-    auto& prompts = set.prompts.emplace_back();
-    for (const std::string& text : templates) prompts.push_back(fill(text, name));
+  if (set.templates == "own") {
+    if (listing.templates.empty()) {
+      throw UsageError(str(o.where, "asks for its own templates, but ", o.path, " brings none"));
+    }
+    check_templates(listing.templates, o.path + "/zeroshot_classification_templates.txt");
+    set.prompts = fill_all(listing.templates, names);
+  } else {
+    set.prompts = class_prompts(names, set.templates, assets);
   }
 }
 
@@ -292,6 +292,12 @@ std::vector<std::string> read_lines(const std::string& path, const std::string& 
   }
   while (!lines.empty() && lines.back().empty()) lines.pop_back();
   return lines;
+}
+
+Prompts class_prompts(const std::vector<std::string>& names, const std::string& templates,
+                      const std::string& assets) {
+  if (fs::path(templates).extension() == ".json") return read_json_prompts(templates, names);
+  return fill_all(find_templates(templates, assets), names);
 }
 
 EvalSet open_eval_set(const EvalSetOptions& options, const std::string& suite_templates,

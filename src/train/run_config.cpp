@@ -28,6 +28,8 @@ void describe(OptionVisitor& v, ModelSection& model) {
   v.path("classes", model.classes,
          "file, line i = name of class i: a classifier, with a linear head for the text tower");
   v.path("init", model.init, "checkpoint folder or .safetensors to start from");
+  v.path("init_templates", model.init_templates,
+         "prompts of the head when a classifier starts from a model of two towers");
   v.value("lock_image", model.lock_image, "the image tower is not trained");
   v.value("lock_text", model.lock_text, "the text tower is not trained");
   v.value("patch_dropout", model.patch_dropout, {-1, 0.999}, "-1 = as the model file says");

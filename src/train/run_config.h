@@ -27,6 +27,7 @@ struct ModelSection {
   std::string config;   ///< inline mapping as JSON; wins over name
   std::string classes;  ///< file of class names: a classifier
   std::string init;
+  std::string init_templates = "openai80";  ///< of a classifier that starts from two towers
   bool lock_image = false;
   bool lock_text = false;
   double patch_dropout = -1;  ///< < 0: as the model file says

@@ -199,18 +199,7 @@ void Trainer::tell(const std::vector<std::string>& sentences) const {
 }
 
 void Trainer::start_fresh() {
-  agree(*ranks_.host, [&] {
-    if (config_.model.init.empty()) return;
-    const std::string path = config_.model.init;
-    if (path.ends_with(".safetensors")) {
-      tell(load_state_dict(*model_, read_safetensors(path).tensors, path));
-    } else {
-      const std::string folder = resolve_checkpoint(path);
-      const Checkpoint checkpoint = read_checkpoint(folder, false);
-      check_activations(checkpoint, config_.resolved_model, folder);
-      tell(load_state_dict(*model_, checkpoint.model, folder));
-    }
-  });
+  if (!config_.model.init.empty()) start_from(config_.model.init);
   step_.emplace(config_, *model_, ranks_, device_);
   start_average({});
   open_loader(std::nullopt);

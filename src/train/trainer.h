@@ -45,6 +45,7 @@ class Trainer {
   void load_start();
   void tell(const std::vector<std::string>& sentences) const;
   void start_fresh();
+  void start_from(const std::string& path);
   void load_checkpoint(const std::string& folder);
   void start_average(const NamedTensors& saved);
   void open_loader(const std::optional<LoaderState>& from);

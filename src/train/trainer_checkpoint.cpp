@@ -1,11 +1,16 @@
 // Checkpoints of a run and the way back to them: written by all ranks in the background, completed
-// by rank 0 when all have written; rolled back to when the run has gone wrong.
+// by rank 0 when all have written; rolled back to when the run has gone wrong; what a fresh run
+// starts from.
 #include <nlohmann/json.hpp>
 
 #include "dist/agree.h"
 #include "plumbline/error.h"
+#include "plumbline/eval_suite.h"
+#include "train/imported.h"
 #include "train/replicas.h"
+#include "train/trained_model.h"
 #include "train/trainer.h"
+#include "train/zero_shot_head.h"
 
 namespace plumbline {
 namespace {
@@ -282,6 +287,32 @@ void check_metric(const EvalSuite& suite, const std::string& metric) {
   throw UsageError(str("checkpoint.keep_best is '", metric,
                        "', but evaluate.suite has no such set, or the metric is none of top1, "
                        "top5, mean_per_class"));
+}
+
+void Trainer::start_from(const std::string& path) {
+  std::optional<TrainedModel> clip;  // whose zero-shot classifier is the start
+  std::vector<std::vector<std::string>> prompts;
+  agree(*ranks_.host, [&] {
+    if (path.ends_with(".safetensors")) {
+      tell(load_state_dict(*model_, read_safetensors(path).tensors, path));
+      return;
+    }
+    const std::string folder = resolve_checkpoint(path);
+    const Checkpoint checkpoint = read_checkpoint(folder, false);
+    if (model_->is_classifier() && parse_model(checkpoint.model_json, folder).class_names.empty()) {
+      clip = open_checkpoint(path);
+      prompts = class_prompts(config_.resolved_model.class_names, config_.model.init_templates, "");
+      return;
+    }
+    check_activations(checkpoint, config_.resolved_model, folder);
+    tell(load_state_dict(*model_, checkpoint.model, folder));
+  });
+  if (!clip) return;
+  const NamedTensors start =
+      zero_shot_classifier(*clip, config_.resolved_model, prompts, *ranks_.host, device_);
+  agree(*ranks_.host, [&] { tell(load_state_dict(*model_, start, clip->folder)); });
+  log_.info(str("the head starts as the zero-shot classifier of ", clip->folder, ": ",
+                prompts.size(), " classes, prompts ", config_.model.init_templates));
 }
 
 }  // namespace plumbline

@@ -99,6 +99,35 @@ class Merge(ProgramTest):
             best = max(best, step["held_out"])
         self.assertEqual(record["held_out"], best)
 
+    def test_fine_tuning_starts_as_zero_shot_and_mixes_with_it(self):
+        clip, out = self.checkpoints[2], self.folder / "wise"
+        names = self.folder / "names.txt"
+        names.write_text("".join(f"c{i}\n" for i in range(8)))
+        self.plumbline("train", self.run_file("tuned", 3), "--set", f"model.classes={names}",
+                       "--set", f"model.init={clip}", "--set", "model.init_templates=photo",
+                       "--set", "loss.kind=cross_entropy", "--set", "data.sources.0.captions=none",
+                       ranks=2)
+        log = (self.folder / "tuned" / "log" / "rank-00000.log").read_text()
+        self.assertIn("the head starts as the zero-shot classifier of", log)
+        self.plumbline("merge", "interpolate", clip, self.folder / "tuned", "--alpha", "0:1:0.5",
+                       "--out", out)
+        zero = read_tensors(out / "alpha-0.00" / "step-00000006")
+        self.assertEqual(set(floats(zero["head.bias"])), {0.0})
+        original = read_tensors(clip)
+        for name, tensor in zero.items():
+            if not name.startswith("head."):
+                self.assertEqual(tensor, original[name], name)
+        tuned = self.folder / "tuned" / "checkpoints" / "step-00000003"
+        self.assertEqual(read_tensors(out / "alpha-1.00" / "step-00000006"), read_tensors(tuned))
+        suite = self.suite("templates: photo\nsets:\n"
+                           "  - {{name: s, layout: imagefolder, path: '{folder}/pictures'}}\n")
+        predictions = []
+        for name, checkpoint in (("clip", clip), ("head", out / "alpha-0.00")):
+            self.plumbline("evaluate", "--checkpoint", checkpoint, "--suite", suite, "--out",
+                           self.folder / name)
+            predictions.append((self.folder / name / "predictions" / "s.csv").read_text())
+        self.assertEqual(predictions[0], predictions[1])
+
     def test_refusals_write_nothing(self):
         a, b = self.checkpoints[:2]
         out = self.folder / "out"
