@@ -190,8 +190,8 @@ Json bench_comm(const BenchOptions& options) {
     measure_all(*ranks, options, sizes, ranks->name() == "mpi", figures);
     if (ranks->rank() != 0) return nullptr;
   } else {
-    run_in_process(kRanksInProcess, [&](Communicator& ranks) {
-      measure_all(ranks, options, sizes, false, figures);
+    run_in_process(kRanksInProcess, [&](Communicator& threads) {
+      measure_all(threads, options, sizes, false, figures);
     });
   }
   return {{"bench", "comm"}, {"figures", figures}};

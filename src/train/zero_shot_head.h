@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "plumbline/communicator.h"
 #include "plumbline/model.h"
 #include "train/trained_model.h"
 
