@@ -246,6 +246,45 @@ TEST_F(Browser, DrawsEverythingAndEveryControlWorks) {
   EXPECT_EQ(std::count(saved.begin(), saved.end(), "text/csv"), 6) << seen;
 }
 
+// Whatever answers to a click can be reached by Tab, says what it is, and shows that it has the
+// focus. Regions that scroll are reached too.
+TEST_F(Browser, EverythingCanBeReachedByKeyboardAndHasAName) {
+  (void)report(
+      {make_run("a", "--steps 440 --every 110"), make_run("b", "--steps 110 --every 110")});
+  const std::string dom = open(R"(
+    const seen = {reached: 0, lost: [], unnamed: [], clickOnly: [], shut: []};
+    const name = e => e.getAttribute("aria-label") || e.textContent.trim() || e.title ||
+      [...(e.labels || [])].map(l => l.textContent.trim()).join("") || e.alt;
+    const short = e => e.outerHTML.slice(0, 60).replaceAll('"', "").replaceAll("'", "");
+    const page = [...document.querySelectorAll("main *, header *")].filter(e => !e.closest(".plot"));
+    for (const e of page) {
+      const native = e.matches("button, input, select, summary, a[href]");
+      if (e.onclick && !native) seen.clickOnly.push(short(e));
+      const scrolls = e.scrollWidth > e.clientWidth + 1 &&
+        ["auto", "scroll"].includes(getComputedStyle(e).overflowX);
+      if (scrolls && e.tabIndex < 0) seen.shut.push(short(e));
+      if (!(native || e.tabIndex >= 0) || !e.checkVisibility()) continue;
+      if (e.type === "radio" && !e.checked) continue;  // arrows move within a group
+      e.focus();
+      if (document.activeElement !== e || e.tabIndex < 0) seen.lost.push(short(e));
+      if (!name(e)) seen.unnamed.push(short(e));
+      ++seen.reached;
+    }
+    const skip = document.querySelector(".skip");
+    seen.skip = skip !== null && document.querySelector(skip.getAttribute("href")) !== null;
+    document.documentElement.dataset.seen = JSON.stringify(seen).replaceAll('"', "'");
+  )");
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(dom, match, std::regex("data-seen=\"([^\"]*)\""))) << log();
+  std::string text = match[1];
+  std::replace(text.begin(), text.end(), '\'', '"');
+  const Json seen = Json::parse(text);
+  EXPECT_GT(seen["reached"], 20) << seen;
+  for (const char* list : {"lost", "unnamed", "clickOnly", "shut"})
+    EXPECT_TRUE(seen[list].empty()) << seen;
+  EXPECT_EQ(seen["skip"], true) << seen;
+}
+
 TEST_F(Browser, FiveHundredModelsAreDrawnSortedAndFiltered) {
   std::string table = "model,type,clipart,stamps,art4apps\n";
   for (int i = 0; i < 500; ++i) {

@@ -159,8 +159,9 @@ function addMethods() {
   for (const one of data.runs) {
     for (const [name, text] of [["Configuration", one.config], ["Environment", one.environment]]) {
       if (text) {
-        byId("sources").append(element("details", {},
-            element("summary", {}, `${name} of ${one.name}`), element("pre", {}, text)));
+        const title = `${name} of ${one.name}`;
+        byId("sources").append(element("details", {}, element("summary", {}, title),
+            element("pre", {tabindex: "0", role: "region", "aria-label": title}, text)));
       }
     }
   }
