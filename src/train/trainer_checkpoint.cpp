@@ -2,6 +2,7 @@
 // by rank 0 when all have written; rolled back to when the run has gone wrong; what a fresh run
 // starts from.
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "dist/agree.h"
 #include "plumbline/error.h"
@@ -54,13 +55,20 @@ std::vector<CheckpointFile> read_reports(const std::vector<std::string>& reports
 
 }  // namespace
 
+// Running statistics follow each rank's own samples; the average keeps copies of them.
 void Trainer::share_buffers() {
   Communicator& ranks = device_.is_cuda() ? *ranks_.device : *ranks_.host;
-  for (const at::Tensor& buffer : model_->buffers()) {
-    if (!buffer.is_contiguous()) continue;
-    ranks.broadcast(buffer.data_ptr(), static_cast<std::int64_t>(buffer.nbytes()), ElementType::u8,
-                    0, current_stream(device_));
-  }
+  std::set<std::string> trained;
+  for (const auto& [name, parameter] : model_->named_parameters_in_order()) trained.insert(name);
+  const auto share = [&](const NamedTensors& tensors) {
+    for (const auto& [name, tensor] : tensors) {
+      if (trained.contains(name) || !tensor.is_contiguous()) continue;
+      ranks.broadcast(tensor.data_ptr(), static_cast<std::int64_t>(tensor.nbytes()),
+                      ElementType::u8, 0, current_stream(device_));
+    }
+  };
+  share(model_->state_dict());
+  if (average_) share(average_->tensors());
 }
 
 void Trainer::check_weights() {

@@ -81,6 +81,20 @@ class Evaluate(ProgramTest):
         self.assertEqual(predictions("e"), first)
         self.assertEqual(list(cache.iterdir()), [])
 
+    def test_a_run_scores_what_its_checkpoint_holds(self):
+        """Also where ranks differ in running statistics, and averaged weights are scored."""
+        self.plumbline("train", self.run_file("scored", 5), "--set", "model.name=tiny-rn", "--set",
+                       "train.ema=0.5", "--set", "evaluate.every_steps=5", "--set",
+                       f"evaluate.suite={self.suite}", ranks=2)
+        self.plumbline("evaluate", "--checkpoint", self.folder / "scored", "--suite", self.suite,
+                       "--out", self.folder / "after")
+        inside = self.folder / "scored" / "evaluation" / "step-00000005" / "predictions"
+        names = [path.name for path in inside.iterdir()]
+        self.assertGreater(len(names), 0)
+        for name in names:
+            self.assertEqual((inside / name).read_text(),
+                             (self.folder / "after" / "predictions" / name).read_text(), name)
+
     def test_evaluating_during_training_changes_no_bit(self):
         evaluated = ["--set", "evaluate.every_steps=2", "--set", f"evaluate.suite={self.suite}"]
         for model in ("tiny-vit", "tiny-rn"):  # the second has batch normalisation
